@@ -1,0 +1,96 @@
+//! The decision: what a request is answered with, as a value. Nothing is decided after it.
+
+use crate::http::precondition::{self, Verdict};
+use crate::http::request::{Expectation, Method, Persistence, Request};
+use crate::http::status::Status;
+use crate::http::target::{self, Abnormal, Locator, Target};
+use crate::site::{Asset, Found, Site};
+
+/// What to answer. The status follows from the reply; it is never set.
+#[derive(Debug)]
+pub struct Plan<'s> {
+    /// The answer's kind.
+    pub reply: Reply<'s>,
+    /// Whether the reply's body is sent; its head is the same without it (RFC 9110 §9.3.2).
+    pub body: bool,
+    /// What the client and the protocol want to become of the connection.
+    pub persistence: Persistence,
+}
+
+/// The kinds of answer.
+#[derive(Debug)]
+pub enum Reply<'s> {
+    /// A file: 200.
+    Whole(&'s Asset),
+    /// The client has it: 304.
+    Unchanged(&'s Asset),
+    /// It has another URL: 301 to this one, as it stands in the `Location` field.
+    Moved(String),
+    /// The site's own page for what is missing: 404.
+    Missing(&'s Asset),
+    /// What methods there are: 204.
+    Methods,
+    /// An error with a short page of tine's own.
+    Error(Status),
+}
+
+impl Plan<'_> {
+    /// The answer to what could not be understood, or not be waited for any longer; it ends the
+    /// connection.
+    pub fn refusal(status: Status) -> Self {
+        Self { reply: Reply::Error(status), body: true, persistence: Persistence::Close }
+    }
+}
+
+/// Decides. It knows nothing but the site and the request.
+pub fn answer<'s>(site: &'s Site, request: &Request<'_, '_>) -> Plan<'s> {
+    let reply = match request.method {
+        _ if request.expectation == Expectation::Unknown => Reply::Error(Status::ExpectationFailed),
+        Method::Get | Method::Head => represent(site, request),
+        Method::Options => Reply::Methods,
+        Method::Connect | Method::NotAllowed => Reply::Error(Status::MethodNotAllowed),
+        Method::Unknown => Reply::Error(Status::NotImplemented),
+    };
+    let body = request.method != Method::Head;
+    Plan { reply, body, persistence: request.persistence }
+}
+
+/// From target to file, then the conditions (RFC 9110 §13.2.1: only for what would be a 200).
+fn represent<'s>(site: &'s Site, request: &Request<'_, '_>) -> Reply<'s> {
+    let Target::Path(locator) = request.target else {
+        return Reply::Error(Status::BadRequest);
+    };
+    let normal = match target::normalise(locator.path) {
+        Ok(normal) => normal,
+        Err(Abnormal::Malformed) => return Reply::Error(Status::BadRequest),
+        Err(Abnormal::EncodedSlash) => return missing(site),
+    };
+    match site.find(&normal.path) {
+        None => missing(site),
+        Some(Found::Folder) => moved(&normal.path, "/", locator),
+        Some(_) if normal.merged => moved(&normal.path, "", locator),
+        Some(Found::Unreadable) => Reply::Error(Status::Forbidden),
+        Some(Found::Asset(asset)) => {
+            match precondition::evaluate(&request.fields, asset.validators()) {
+                Verdict::Proceed => Reply::Whole(asset),
+                Verdict::Unchanged => Reply::Unchanged(asset),
+                Verdict::Failed => Reply::Error(Status::PreconditionFailed),
+            }
+        }
+    }
+}
+
+/// The path begins with one slash and no more, so that the location can name no other host; the
+/// query is kept as it was sent.
+fn moved<'s>(path: &[u8], slash: &str, locator: Locator<'_>) -> Reply<'s> {
+    debug_assert!(path.starts_with(b"/") && !path.starts_with(b"//"), "an abnormal path");
+    let (mark, query) = match locator.query {
+        Some(query) => ("?", String::from_utf8_lossy(query)),
+        None => ("", "".into()),
+    };
+    Reply::Moved(format!("{}{slash}{mark}{query}", target::encode(path)))
+}
+
+fn missing(site: &Site) -> Reply<'_> {
+    site.not_found().map_or(Reply::Error(Status::NotFound), Reply::Missing)
+}

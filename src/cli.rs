@@ -1,0 +1,191 @@
+//! The command line and the environment, read into a [`Config`].
+
+mod settings;
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+
+use lexopt::Arg;
+
+use crate::config::{Config, Listen};
+use crate::failure::Failure;
+
+pub use settings::{SETTINGS, Setting};
+
+/// What the user wants.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Command {
+    /// To serve, after having been warned.
+    Serve(Box<Config>, Vec<String>),
+    /// To be told something.
+    Print(String),
+}
+
+/// Reads the arguments (without the program's name) and the environment; a flag wins over its
+/// variable.
+///
+/// # Errors
+/// The user's mistakes, each naming the setting and the mend.
+pub fn parse(
+    args: impl IntoIterator<Item = OsString>,
+    env: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Command, Failure> {
+    let mut config = Config::default();
+    let warnings = read_environment(env, &mut config)?;
+    let mut args = lexopt::Parser::from_args(args);
+    let mut given = Vec::new();
+    let mut has_root = false;
+    while let Some(arg) = args.next().map_err(mistake)? {
+        match arg {
+            Arg::Short('h') | Arg::Long("help") => return Ok(Command::Print(help())),
+            Arg::Short('V') | Arg::Long("version") => return Ok(Command::Print(version())),
+            Arg::Long(name) => {
+                let Some(setting) = SETTINGS.iter().find(|setting| setting.flag == name) else {
+                    return Err(unknown_flag(name));
+                };
+                let value = text(args.value().map_err(mistake)?, &format!("--{}", setting.flag))?;
+                // The first of several values replaces what the environment said.
+                if !given.contains(&setting.flag) {
+                    (setting.reset)(&mut config);
+                    given.push(setting.flag);
+                }
+                apply(setting, &format!("--{}", setting.flag), &value, &mut config)?;
+            }
+            Arg::Short(letter) => {
+                return Err(Failure::user(format!("unknown flag -{letter}; see tine --help")));
+            }
+            Arg::Value(_) if has_root => {
+                return Err(Failure::user("more than one folder; tine serves one ROOT"));
+            }
+            Arg::Value(root) => {
+                config.root = root.into();
+                has_root = true;
+            }
+        }
+    }
+    Ok(Command::Serve(Box::new(config), warnings))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is the argument of map_err")]
+fn mistake(error: lexopt::Error) -> Failure {
+    Failure::user(format!("{error}; see tine --help"))
+}
+
+fn unknown_flag(name: &str) -> Failure {
+    let hint = nearest(name, SETTINGS.iter().map(|setting| setting.flag))
+        .map_or_else(|| "see tine --help".to_owned(), |flag| format!("did you mean --{flag}?"));
+    Failure::user(format!("unknown flag --{name}; {hint}"))
+}
+
+fn text(value: OsString, name: &str) -> Result<String, Failure> {
+    value.into_string().map_err(|value| {
+        Failure::user(format!("{name}: {} is not UTF-8", value.display()))
+    })
+}
+
+fn apply(setting: &Setting, name: &str, value: &str, config: &mut Config) -> Result<(), Failure> {
+    (setting.set)(config, value)
+        .map_err(|mend| Failure::user(format!("{name}: {value:?} {mend}")))
+}
+
+/// Takes the variables that are settings; warns of names that only look like one. An empty value
+/// is none, as compose files and manifests write it.
+fn read_environment(
+    env: impl IntoIterator<Item = (OsString, OsString)>,
+    config: &mut Config,
+) -> Result<Vec<String>, Failure> {
+    let mut warnings = Vec::new();
+    let mut port = None;
+    let mut variables: Vec<_> = env
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+        .filter(|(_, value)| !value.is_empty())
+        .collect();
+    variables.sort_unstable();
+    for (name, value) in variables {
+        if name == "PORT" {
+            let value = text(value, &name)?;
+            let number = value.parse::<u16>().map_err(|_| {
+                Failure::user(format!("PORT: {value:?} is not a port; write 0 to 65535"))
+            })?;
+            port = Some(number);
+        } else if name == "TINE_ROOT" {
+            config.root = value.into();
+        } else if let Some(setting) = SETTINGS.iter().find(|setting| setting.variable() == name) {
+            let value = text(value, &name)?;
+            for part in setting.parts(&value) {
+                apply(setting, &name, part, config)?;
+            }
+        } else if name.starts_with("TINE_") && !is_service_link(&name) {
+            warnings.push(unknown_variable(&name));
+        }
+    }
+    if let (Some(port), Listen::Everywhere(default)) = (port, &mut config.listen) {
+        *default = port;
+    }
+    Ok(warnings)
+}
+
+/// Kubernetes injects such names for a Service that is called tine.
+fn is_service_link(name: &str) -> bool {
+    name.starts_with("TINE_PORT") || name.starts_with("TINE_SERVICE")
+}
+
+fn unknown_variable(name: &str) -> String {
+    let variables: Vec<_> = SETTINGS.iter().map(Setting::variable).collect();
+    let known = variables.iter().map(String::as_str).chain(["TINE_ROOT"]);
+    nearest(name, known).map_or_else(
+        || format!("{name} is no setting; it is ignored"),
+        |near| format!("{name} is no setting, {near} would be; it is ignored"),
+    )
+}
+
+/// The name that differs in the fewest letters, if it is near at all.
+fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    known
+        .map(|candidate| (distance(name.as_bytes(), candidate.as_bytes()), candidate))
+        .min()
+        .filter(|&(distance, _)| distance <= name.len().div_ceil(3))
+        .map(|(_, candidate)| candidate)
+}
+
+/// How many letters have to be put in, taken out or replaced (Levenshtein).
+fn distance(a: &[u8], b: &[u8]) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, left) in a.iter().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, right) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(left != right);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+fn help() -> String {
+    let mut help = String::from(
+        "tine serves a folder over HTTP/1.1: tine [FLAGS] [ROOT]\n\
+         ROOT is the folder (html). Each flag is a variable too: --idle-timeout is\n\
+         TINE_IDLE_TIMEOUT, ROOT is TINE_ROOT. Sizes: 64KiB, 8MiB. Durations: 75s, 500ms.\n",
+    );
+    for setting in SETTINGS {
+        let name = format!("--{} {}", setting.flag, setting.value);
+        let Setting { meaning, default, .. } = setting;
+        writeln!(help, "  {name:<24} {meaning} ({default})").expect("a String takes all");
+    }
+    help.push_str("  -h, --help  -V, --version    Exit codes: 0 done, 100 user's mistake, 111 system's\n");
+    help
+}
+
+fn version() -> String {
+    let (name, version) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+    let libc = if cfg!(target_env = "musl") { "musl" } else { "gnu" };
+    let linking = if cfg!(target_feature = "crt-static") { "static" } else { "dynamic" };
+    let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+    let arch = std::env::consts::ARCH;
+    format!("{name} {version} ({arch}-linux-{libc}, {linking}, {profile})\n")
+}
+
+#[cfg(test)]
+mod tests;

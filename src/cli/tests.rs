@@ -1,0 +1,107 @@
+use std::time::Duration;
+
+use super::*;
+use crate::config::User;
+
+fn run(args: &[&str], env: &[(&str, &str)]) -> Result<Command, Failure> {
+    parse(args.iter().map(Into::into), env.iter().map(|(name, value)| (name.into(), value.into())))
+}
+
+fn config(args: &[&str], env: &[(&str, &str)]) -> Config {
+    match run(args, env) {
+        Ok(Command::Serve(config, _)) => *config,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn complaint(args: &[&str], env: &[(&str, &str)]) -> String {
+    run(args, env).expect_err("a mistake").to_string()
+}
+
+#[test]
+fn without_arguments_the_defaults_hold() {
+    assert_eq!(config(&[], &[]), Config::default());
+}
+
+#[test]
+fn a_flag_wins_over_its_variable() {
+    let env = [("TINE_IDLE_TIMEOUT", "5s"), ("TINE_ROOT", "a"), ("TINE_WORKERS", "")];
+    assert_eq!(config(&[], &env).limits.idle_timeout, Duration::from_secs(5));
+    assert_eq!(config(&[], &env).root.to_str(), Some("a"));
+    let both = config(&["--idle-timeout=7s", "b"], &env);
+    assert_eq!(both.limits.idle_timeout, Duration::from_secs(7));
+    assert_eq!(both.root.to_str(), Some("b"));
+}
+
+#[test]
+fn addresses_are_gathered_and_port_moves_only_the_default() {
+    let address = |text: &str| text.parse().unwrap();
+    let two = [address("127.0.0.1:1"), address("[::1]:2")];
+    assert_eq!(
+        config(&["--listen", "127.0.0.1:1", "--listen", "[::1]:2"], &[]).listen,
+        Listen::On(two.to_vec())
+    );
+    let env = [("TINE_LISTEN", "127.0.0.1:1, [::1]:2"), ("PORT", "99")];
+    assert_eq!(config(&[], &env).listen, Listen::On(two.to_vec()));
+    assert_eq!(config(&["--listen", "[::1]:2"], &env).listen, Listen::On(vec![two[1]]));
+    assert_eq!(config(&[], &[("PORT", "99")]).listen, Listen::Everywhere(99));
+}
+
+#[test]
+fn sizes_counts_and_users_are_read() {
+    let config = config(
+        &["--inline-max=1KiB", "--memory-max", "2 MiB", "--body-max=0", "--user", "7", "--workers=3"],
+        &[("TINE_HEAD_MAX", "9")],
+    );
+    assert_eq!((config.inline_max, config.memory_max), (1024, Some(2 << 20)));
+    assert_eq!((config.limits.body_max, config.limits.head_max), (0, 9));
+    assert_eq!(config.user, Some(User { uid: 7, gid: 7 }));
+    assert_eq!(config.workers.map(std::num::NonZero::get), Some(3));
+}
+
+#[test]
+fn a_mistake_names_the_setting_and_the_mend() {
+    for (args, words) in [
+        (&["--idle-timeout", "soon"][..], ["--idle-timeout: \"soon\"", "write 10s"]),
+        (&["--idle-timeout", "0s"], ["--idle-timeout", "write 1ms"]),
+        (&["--inline-max", "1KB"], ["--inline-max: \"1KB\"", "64KiB"]),
+        (&["--memory-max", "20000000000GiB"], ["--memory-max", "64KiB"]),
+        (&["--head-max", "0"], ["--head-max", "write 1"]),
+        (&["--workers", "0"], ["--workers", "write 1"]),
+        (&["--user", "www-data"], ["--user", "65532:65532"]),
+        (&["--listen", "8080"], ["--listen: \"8080\"", "127.0.0.1:8080"]),
+        (&["--listen", "[::]:1", "--listen", "[::]:1"], ["--listen", "once"]),
+        (&["--idle-timout", "5s"], ["--idle-timout", "did you mean --idle-timeout?"]),
+        (&["--xyzzy"], ["--xyzzy", "tine --help"]),
+        (&["-x"], ["-x", "tine --help"]),
+        (&["--workers"], ["--workers", "tine --help"]),
+        (&["a", "b"], ["more than one folder", "one ROOT"]),
+    ] {
+        let complaint = complaint(args, &[]);
+        assert!(words.iter().all(|word| complaint.contains(word)), "{args:?}: {complaint}");
+    }
+    assert!(complaint(&[], &[("TINE_WORKERS", "x")]).starts_with("TINE_WORKERS: \"x\""));
+    assert!(complaint(&[], &[("PORT", "http")]).starts_with("PORT: \"http\""));
+}
+
+#[test]
+fn unknown_variables_warn_and_service_links_do_not() {
+    let warnings = |name| match run(&[], &[(name, "x")]) {
+        Ok(Command::Serve(_, warnings)) => warnings,
+        other => panic!("{other:?}"),
+    };
+    let near = warnings("TINE_WORKER");
+    assert_eq!(near, ["TINE_WORKER is no setting, TINE_WORKERS would be; it is ignored"]);
+    assert_eq!(warnings("TINE_QUUX_FROBNICATION").len(), 1);
+    for name in ["TINE_PORT", "TINE_PORT_80_TCP", "TINE_SERVICE_HOST", "TINES", "HOME"] {
+        assert_eq!(warnings(name), [""; 0], "{name}");
+    }
+}
+
+#[test]
+fn the_help_fits_one_screen() {
+    let help = help();
+    assert!(help.lines().count() <= 24, "{help}");
+    assert!(help.lines().all(|line| line.len() <= 80), "{help}");
+    assert!(SETTINGS.iter().all(|setting| help.contains(&format!("--{} ", setting.flag))));
+}

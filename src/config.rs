@@ -1,0 +1,77 @@
+//! What tine was told, as values. How it is told (flags, environment) is `cli`'s business.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::http::limits::Limits;
+
+/// The port that is listened on unless another one is asked for.
+pub const PORT: u16 = 7788;
+
+/// All settings. `None` is a default that depends on the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The folder to serve.
+    pub root: PathBuf,
+    /// Where to listen.
+    pub listen: Listen,
+    /// How many worker processes; by default what the machine allows.
+    pub workers: Option<NonZeroUsize>,
+    /// Who serves; by default [`User::DEFAULT`] if tine is started as root.
+    pub user: Option<User>,
+    /// Largest file that is held in memory, in bytes.
+    pub inline_max: u64,
+    /// Most memory for held files; by default [`MEMORY_MAX`], or less in a small container.
+    pub memory_max: Option<u64>,
+    /// Most files kept open; by default [`OPEN_MAX`], or less under a low descriptor limit.
+    pub open_max: Option<usize>,
+    /// What a connection may cost.
+    pub limits: Limits,
+    /// How long answers in flight may take once tine is told to stop.
+    pub drain_timeout: Duration,
+}
+
+/// Default of [`Config::memory_max`] where there is enough, in bytes.
+pub const MEMORY_MAX: u64 = 64 * 1024 * 1024;
+/// Default of [`Config::open_max`] where there are enough descriptors.
+pub const OPEN_MAX: usize = 1024;
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// On this port of all addresses, of IPv4 alone where there is no IPv6.
+    Everywhere(u16),
+    /// On these addresses.
+    On(Vec<SocketAddr>),
+}
+
+/// A user and a group, by number: a scratch image has no /etc/passwd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are the system's own")]
+pub struct User {
+    pub uid: u32,
+    pub gid: u32,
+}
+
+impl User {
+    /// Nobody's number, as container images have come to use it.
+    pub const DEFAULT: Self = Self { uid: 65532, gid: 65532 };
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            root: "html".into(),
+            listen: Listen::Everywhere(PORT),
+            workers: None,
+            user: None,
+            inline_max: 64 * 1024,
+            memory_max: None,
+            open_max: None,
+            limits: Limits::default(),
+            drain_timeout: Duration::from_secs(20),
+        }
+    }
+}

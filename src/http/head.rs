@@ -1,0 +1,112 @@
+//! The head of an answer, written field by field into a buffer that is lent.
+
+use std::io::Write as _;
+
+use super::date::{self, HttpDate};
+use super::request::Persistence;
+use super::status::Status;
+
+/// A head that is being written. It is made of two parts: what is known when the site is compiled
+/// (status line and fields), and what the moment adds (see [`end`]).
+pub struct Head<'o>(&'o mut Vec<u8>);
+
+impl<'o> Head<'o> {
+    /// Writes the status line behind what `out` holds already. The version is always HTTP/1.1
+    /// (RFC 9110 §6.2).
+    pub fn start(out: &'o mut Vec<u8>, status: Status) -> Self {
+        out.extend_from_slice(b"HTTP/1.1 ");
+        out.extend_from_slice(status.text().as_bytes());
+        out.extend_from_slice(b"\r\n");
+        Self(out)
+    }
+
+    /// Adds a field whose value is a few texts, one behind the other. None of them may contain a
+    /// CR or an LF.
+    pub fn field(self, name: &str, value: &[&str]) -> Self {
+        debug_assert!(!value.iter().any(|part| part.contains(['\r', '\n'])), "a line end in {name}");
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.extend_from_slice(b": ");
+        for part in value {
+            self.0.extend_from_slice(part.as_bytes());
+        }
+        self.0.extend_from_slice(b"\r\n");
+        self
+    }
+
+    /// Adds `ETag` and `Last-Modified` as far as there are any.
+    pub fn validators(self, etag: Option<&str>, modified: Option<u64>) -> Self {
+        let head = match etag {
+            Some(etag) => self.field("ETag", &[etag]),
+            None => self,
+        };
+        if let Some(second) = modified {
+            let date = date::imf_fixdate(second);
+            write!(head.0, "Last-Modified: {date}\r\n").expect("a Vec takes all that is written");
+        }
+        head
+    }
+
+    /// Adds `Content-Length`, in octets.
+    pub fn length(self, length: u64) -> Self {
+        write!(self.0, "Content-Length: {length}\r\n").expect("a Vec takes all that is written");
+        self
+    }
+}
+
+/// What a head says of the bytes that follow it.
+#[derive(Clone, Copy, Debug)]
+pub struct Representation<'r> {
+    /// The media type, and its parameter with the semicolon.
+    pub media_type: [&'r str; 2],
+    /// The entity tag with its quotes.
+    pub etag: Option<&'r str>,
+    /// In seconds since 1970.
+    pub modified: Option<u64>,
+    /// In octets.
+    pub length: u64,
+}
+
+impl Representation<'_> {
+    /// Writes the head of an answer with these bytes. A 200 can be revalidated; an error must not
+    /// be kept, and has nothing to revalidate it by.
+    pub fn head<'o>(&self, out: &'o mut Vec<u8>, status: Status) -> Head<'o> {
+        let head = Head::start(out, status)
+            .field("Content-Type", &self.media_type)
+            .field("X-Content-Type-Options", &["nosniff"])
+            .length(self.length);
+        if status == Status::Ok {
+            head.validators(self.etag, self.modified).field("Cache-Control", &["no-cache"])
+        } else {
+            head.field("Cache-Control", &["no-store"])
+        }
+    }
+}
+
+/// Ends a head with what the moment adds: the date (RFC 9110 §6.6.1), what becomes of the
+/// connection, and the empty line.
+pub fn end(out: &mut Vec<u8>, date: &HttpDate, persistence: Persistence) {
+    out.extend_from_slice(b"Date: ");
+    out.extend_from_slice(date.as_str().as_bytes());
+    out.extend_from_slice(match persistence {
+        Persistence::Keep => b"\r\n\r\n",
+        Persistence::KeepSaid => b"\r\nConnection: keep-alive\r\n\r\n",
+        Persistence::Close => b"\r\nConnection: close\r\n\r\n",
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    #[test]
+    fn a_head_is_a_status_line_fields_and_an_empty_line() {
+        let mut out = Vec::new();
+        Head::start(&mut out, Status::NotFound).field("A", &["b", "c"]).length(7);
+        end(&mut out, &HttpDate::new(UNIX_EPOCH), Persistence::Close);
+        let text = "HTTP/1.1 404 Not Found\r\nA: bc\r\nContent-Length: 7\r\n\
+                    Date: Thu, 01 Jan 1970 00:00:00 GMT\r\nConnection: close\r\n\r\n";
+        assert_eq!(String::from_utf8(out).unwrap(), text);
+    }
+}

@@ -1,0 +1,14 @@
+//! HTTP/1.1 as pure functions over bytes: no socket, no file, no clock.
+//!
+//! This floor knows the grammar and the rules of RFC 9110 and RFC 9112. It refuses to know what
+//! there is to serve, who is connected and what time it is: all of that is handed to it.
+
+pub mod date;
+pub mod fields;
+pub mod framing;
+pub mod head;
+pub mod limits;
+pub mod precondition;
+pub mod request;
+pub mod status;
+pub mod target;

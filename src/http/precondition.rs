@@ -1,0 +1,154 @@
+//! Conditional requests: whether the client's copy is good enough (RFC 9110 §13).
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::fields::{Fields, Name};
+
+/// What can be compared about the representation that would be sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Validators<'v> {
+    /// The strong entity tag, with its quotes.
+    pub etag: Option<&'v str>,
+    /// When it was last modified, in whole seconds since 1970.
+    pub modified: Option<u64>,
+}
+
+/// What the conditions come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Answer as if there were none.
+    Proceed,
+    /// The client has it already: 304.
+    Unchanged,
+    /// The client wanted another one: 412.
+    Failed,
+}
+
+/// Weighs the conditions in the order of RFC 9110 §13.2.2, for GET and HEAD and an answer that
+/// would be 200. A condition on a validator that there is not, or with a date that cannot be
+/// read, is passed over.
+pub fn evaluate(fields: &Fields<'_, '_>, validators: Validators<'_>) -> Verdict {
+    let date = |name| fields.only(name).and_then(seconds).zip(validators.modified);
+    if fields.has(Name::IfMatch) {
+        if !lists(fields, Name::IfMatch, |tag| !tag.weak && Some(tag.text) == validators.etag) {
+            return Verdict::Failed;
+        }
+    } else if let Some((limit, modified)) = date(Name::IfUnmodifiedSince)
+        && modified > limit
+    {
+        return Verdict::Failed;
+    }
+    if fields.has(Name::IfNoneMatch) {
+        if lists(fields, Name::IfNoneMatch, |tag| Some(tag.text) == validators.etag) {
+            return Verdict::Unchanged;
+        }
+    } else if let Some((limit, modified)) = date(Name::IfModifiedSince)
+        && modified <= limit
+    {
+        return Verdict::Unchanged;
+    }
+    Verdict::Proceed
+}
+
+/// Whether the field is `*`, or has a tag that fits.
+fn lists(fields: &Fields<'_, '_>, name: Name, fits: impl Fn(Tag<'_>) -> bool) -> bool {
+    fields.lines(name).any(|line| line == b"*" || Tags(line).any(&fits))
+}
+
+/// Any of the three date formats (RFC 9110 §5.6.7), as seconds since 1970.
+fn seconds(value: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(value).ok()?;
+    let time: SystemTime = httpdate::parse_http_date(text).ok()?;
+    time.duration_since(UNIX_EPOCH).as_ref().map(Duration::as_secs).ok()
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Tag<'b> {
+    weak: bool,
+    /// With its quotes.
+    text: &'b str,
+}
+
+/// The entity tags of one line, up to the first thing that is none (RFC 9110 §8.8.3).
+struct Tags<'b>(&'b [u8]);
+
+impl<'b> Iterator for Tags<'b> {
+    type Item = Tag<'b>;
+
+    fn next(&mut self) -> Option<Tag<'b>> {
+        let start = self.0.iter().position(|byte| !b" \t,".contains(byte))?;
+        let rest = &self.0[start..];
+        let (weak, rest) = match rest.strip_prefix(b"W/") {
+            Some(rest) => (true, rest),
+            None => (false, rest),
+        };
+        let end = 2 + rest.strip_prefix(b"\"")?.iter().position(|&byte| byte == b'"')?;
+        let (text, rest) = rest.split_at(end);
+        let (b"" | [b' ' | b'\t' | b',', ..]) = rest else { return None };
+        self.0 = rest;
+        // A tag of ours is ASCII, so that one which is not UTF-8 can be taken for any other.
+        Some(Tag { weak, text: std::str::from_utf8(text).unwrap_or("") })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::fields::Slots;
+
+    const TAG: Validators<'_> =
+        Validators { etag: Some("\"a\""), modified: Some(784_111_777) };
+    const NOW: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    const BEFORE: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
+
+    fn verdict(block: &str, validators: Validators<'_>) -> Verdict {
+        let block = format!("{block}\r\n\r\n");
+        let mut slots = Slots::new();
+        let parsed = Fields::parse(block.as_bytes(), &mut slots, 9).unwrap();
+        evaluate(&parsed.unwrap().0, validators)
+    }
+
+    #[test]
+    fn none_match_compares_weakly_over_lists_and_lines() {
+        for value in ["*", "\"a\"", "W/\"a\"", "\"b,c\", \"a\"", ",, \"a\"", "\"b\"\r\nIf-None-Match: \"a\""]
+        {
+            let block = format!("If-None-Match: {value}");
+            assert_eq!(verdict(&block, TAG), Verdict::Unchanged, "{value}");
+        }
+        for value in ["\"b\"", "a", "\"a", "\"b\"\"a\"", "w/\"a\"", "\"b,\"a\"", ""] {
+            let block = format!("If-None-Match: {value}");
+            assert_eq!(verdict(&block, TAG), Verdict::Proceed, "{value}");
+        }
+    }
+
+    #[test]
+    fn match_compares_strongly() {
+        assert_eq!(verdict("If-Match: \"b\", \"a\"", TAG), Verdict::Proceed);
+        assert_eq!(verdict("If-Match: *", TAG), Verdict::Proceed);
+        assert_eq!(verdict("If-Match: W/\"a\"", TAG), Verdict::Failed);
+        assert_eq!(verdict("If-Match: \"a\"", Validators::default()), Verdict::Failed);
+    }
+
+    #[test]
+    fn dates_are_read_in_three_formats_and_count_only_without_tags() {
+        for date in [NOW, "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"] {
+            let block = format!("If-Modified-Since: {date}");
+            assert_eq!(verdict(&block, TAG), Verdict::Unchanged, "{date}");
+        }
+        assert_eq!(verdict(&format!("If-Modified-Since: {BEFORE}"), TAG), Verdict::Proceed);
+        assert_eq!(verdict("If-Modified-Since: yesterday", TAG), Verdict::Proceed);
+        let undated = Validators { modified: None, ..TAG };
+        assert_eq!(verdict(&format!("If-Modified-Since: {NOW}"), undated), Verdict::Proceed);
+        let both = format!("If-Modified-Since: {NOW}\r\nIf-None-Match: \"b\"");
+        assert_eq!(verdict(&both, TAG), Verdict::Proceed);
+        assert_eq!(verdict(&format!("If-Unmodified-Since: {NOW}"), TAG), Verdict::Proceed);
+        assert_eq!(verdict(&format!("If-Unmodified-Since: {BEFORE}"), TAG), Verdict::Failed);
+        let both = format!("If-Unmodified-Since: {BEFORE}\r\nIf-Match: \"a\"");
+        assert_eq!(verdict(&both, TAG), Verdict::Proceed);
+    }
+
+    #[test]
+    fn a_failed_match_goes_before_an_unchanged_copy() {
+        assert_eq!(verdict("If-None-Match: \"a\"\r\nIf-Match: \"b\"", TAG), Verdict::Failed);
+    }
+}

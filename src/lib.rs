@@ -1,0 +1,13 @@
+//! tine, a container-first static web server. ARCHITECTURE.md is the way in.
+
+pub mod answer;
+pub mod backoff;
+pub mod cli;
+pub mod config;
+pub mod conn;
+pub mod failure;
+pub mod http;
+pub mod process;
+pub mod response;
+pub mod site;
+mod sys;

@@ -1,0 +1,31 @@
+//! The program: reads what it is told, serves, and says why it ended.
+
+use std::io::{Write as _, stdout};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use tine::cli::{self, Command};
+use tine::process::{self, say};
+
+fn main() -> ExitCode {
+    let started = Instant::now();
+    let outcome = match cli::parse(std::env::args_os().skip(1), std::env::vars_os()) {
+        Ok(Command::Print(text)) => {
+            // A reader that has gone away wants no more.
+            let _ = stdout().write_all(text.as_bytes());
+            Ok(())
+        }
+        Ok(Command::Serve(config, warnings)) => {
+            warnings.iter().for_each(|warning| say(warning));
+            process::serve(&config, started)
+        }
+        Err(failure) => Err(failure),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            say(&failure.to_string());
+            failure.exit_code()
+        }
+    }
+}

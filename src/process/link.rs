@@ -1,0 +1,154 @@
+//! A connection and its socket: does what the connection wants, as long as the socket lets it.
+
+use std::io::{self, IoSlice, Read as _, Write as _};
+use std::net::Shutdown;
+use std::os::fd::AsRawFd as _;
+
+use mio::event::Event;
+use mio::net::TcpStream;
+use nix::libc;
+use nix::sys::sendfile::sendfile64;
+use nix::sys::socket::{MsgFlags, send};
+
+use crate::conn::{Conn, Turn, Want};
+use crate::response::{Follows, Outgoing, Slice};
+use crate::site::Facts;
+
+/// Most steps that a connection is taken on before others have their turn.
+const STEPS_MAX: usize = 64;
+
+/// A socket and the connection on it.
+pub(super) struct Link<'s> {
+    stream: TcpStream,
+    conn: Conn<'s>,
+    /// Whether the socket may have bytes for us. What arrives later is announced by an event.
+    readable: bool,
+    /// Whether the socket may have room for ours.
+    writable: bool,
+    /// Whether the client has said that it sends no more: then the end is there to be read, and
+    /// no event announces it a second time.
+    ended: bool,
+}
+
+/// How far a link was taken on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// As far as the socket let it; an event or a deadline is next.
+    Blocked,
+    /// As far as its turn went; there is more to do.
+    Unfinished,
+    /// To its end.
+    Closed,
+}
+
+impl<'s> Link<'s> {
+    /// A link that was just accepted.
+    pub(super) fn new(stream: TcpStream, conn: Conn<'s>) -> Self {
+        Self { stream, conn, readable: true, writable: true, ended: false }
+    }
+
+    pub(super) fn stream(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
+
+    pub(super) fn conn(&mut self) -> &mut Conn<'s> {
+        &mut self.conn
+    }
+
+    /// Takes note of what the socket is ready for.
+    pub(super) fn ready(&mut self, event: &Event) {
+        self.readable |= event.is_readable() || event.is_error();
+        self.writable |= event.is_writable() || event.is_error();
+        self.ended |= event.is_read_closed() || event.is_error();
+    }
+
+    /// Does what the connection wants.
+    pub(super) fn pump(&mut self, input: &mut [u8], turn: &mut Turn<'_, 's>) -> Progress {
+        for _ in 0..STEPS_MAX {
+            let outcome = match self.conn.want() {
+                Want::Close => return Progress::Closed,
+                Want::Read if !self.readable => return Progress::Blocked,
+                Want::Send(_) if !self.writable => return Progress::Blocked,
+                Want::Read => self.read(input, turn),
+                Want::Send(Outgoing::File(slice)) => {
+                    let sent = send_slice(&self.stream, &slice);
+                    let outcome = self.wrote(sent, turn);
+                    if outcome.is_ok() && matches!(self.conn.want(), Want::Send(_)) {
+                        return Progress::Unfinished;
+                    }
+                    outcome
+                }
+                Want::Send(Outgoing::Bytes(bytes, follows)) => {
+                    let sent = send_bytes(&self.stream, &bytes, follows);
+                    self.wrote(sent, turn)
+                }
+                Want::Open(large) => {
+                    self.conn.opened(turn.site.open(large), turn);
+                    Ok(())
+                }
+                Want::Finish => {
+                    let finished = self.stream.shutdown(Shutdown::Write);
+                    self.conn.finished(turn);
+                    finished
+                }
+            };
+            if outcome.is_err() {
+                return Progress::Closed;
+            }
+        }
+        Progress::Unfinished
+    }
+
+    fn read(&mut self, input: &mut [u8], turn: &mut Turn<'_, 's>) -> io::Result<()> {
+        match (&self.stream).read(input) {
+            Ok(0) => self.conn.ended(),
+            Ok(len) => {
+                // A short read has emptied the socket.
+                self.readable = len == input.len() || self.ended;
+                self.conn.received(&input[..len], turn);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn wrote(&mut self, sent: io::Result<usize>, turn: &mut Turn<'_, 's>) -> io::Result<()> {
+        match sent {
+            // Nothing is left of a file that was longer when its head was sent.
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(len) => self.conn.sent(len, turn),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+fn send_bytes(
+    mut stream: &TcpStream,
+    bytes: &[IoSlice<'_>; 2],
+    follows: Follows,
+) -> io::Result<usize> {
+    match follows {
+        Follows::Nothing => stream.write_vectored(bytes),
+        Follows::More => {
+            // nix has no name for MSG_MORE.
+            let flags = MsgFlags::from_bits_retain(libc::MSG_MORE | libc::MSG_NOSIGNAL);
+            Ok(send(stream.as_raw_fd(), &bytes[0], flags)?)
+        }
+    }
+}
+
+fn send_slice(stream: &TcpStream, slice: &Slice<'_>) -> io::Result<usize> {
+    if let Some(expected) = slice.unless_changed_from
+        && Facts::of(slice.file)?.1 != *expected
+    {
+        return Err(io::Error::other("the file was changed while it was sent"));
+    }
+    let mut at = i64::try_from(slice.at).map_err(io::Error::other)?;
+    let len = usize::try_from(slice.len).map_err(io::Error::other)?;
+    Ok(sendfile64(stream, slice.file, Some(&mut at), len)?)
+}

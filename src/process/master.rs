@@ -1,0 +1,297 @@
+//! The master: opens what everybody needs, keeps a publisher in office, and turns signals into
+//! words. It never reads a byte from a client or a file of the site.
+//!
+//! A word to the other processes is the end of a pipe of which the master holds the only writing
+//! side. It reaches everybody who holds the reading side, whoever forked them; it cannot be lost,
+//! come twice, or fill anything up.
+//!
+//! - `serving` ends: drain, then leave.
+//! - `alive` ends, because the master closed it or died: leave at once.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use mio::net::TcpListener;
+use mio::unix::pipe;
+use mio::{Events, Poll, Token, Waker};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+use nix::sys::signalfd::SignalFd;
+use nix::sys::socket::{Shutdown, shutdown};
+use nix::unistd::{ForkResult, Uid, getpid, getppid};
+
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::site::Root;
+use crate::sys::door;
+use crate::sys::fork::fork;
+use crate::sys::signals;
+
+use super::post::{Post, cause, reap};
+use super::{Fate, failed, listen, say, user, wait, watch};
+
+const SIGNALS: Token = Token(0);
+const STOPS: Token = Token(1);
+
+/// How long a listener whose door is shut is left to those half inside, in one step.
+const LISTENER_PAUSE: Duration = Duration::from_millis(20);
+/// What the others have beyond the drain timeout to leave by themselves.
+const LEAVE_TIME: Duration = Duration::from_secs(2);
+
+/// What a publisher is born with.
+pub(super) struct Office {
+    /// The folder to compile.
+    pub(super) root: Root,
+    /// For the workers.
+    pub(super) listeners: Vec<TcpListener>,
+    /// Ends when everybody is to drain.
+    pub(super) serving: pipe::Receiver,
+    /// Ends when everybody is to leave.
+    pub(super) alive: pipe::Receiver,
+}
+
+/// The first process.
+pub(super) struct Master {
+    office: Office,
+    /// None once everybody is to drain.
+    serving: Option<pipe::Sender>,
+    /// Held for its end.
+    _alive: pipe::Sender,
+    poll: Poll,
+    signals: SignalFd,
+    /// How often tine was told to stop.
+    stops: Arc<AtomicU32>,
+    terminal: Terminal,
+    publisher: Post,
+    drain_timeout: Duration,
+}
+
+/// The way out.
+struct Drain {
+    /// When to look whether the listeners can end; none once they have.
+    look_at: Option<Instant>,
+    deadline: Instant,
+}
+
+impl Master {
+    /// Opens the folder and the listeners, and gives up the rights that it took.
+    ///
+    /// # Errors
+    /// All mistakes that can be found before anything is forked.
+    pub(super) fn open(config: &Config) -> Result<Self, Failure> {
+        let root = open_root(&config.root)?;
+        let listeners = listen::open(&config.listen)?;
+        user::change(config.user)?;
+        check_readable(&root, &config.root)?;
+        let (serving, serving_end) = pipe::new().map_err(failed("cannot make a pipe"))?;
+        let (alive, alive_end) = pipe::new().map_err(failed("cannot make a pipe"))?;
+        let listeners = listeners.into_iter().map(TcpListener::from_std).collect();
+
+        let poll = Poll::new().map_err(failed("cannot watch for events"))?;
+        let terminal = Terminal::look();
+        // Blocked before ctrlc starts its thread, which inherits the mask.
+        let signals = watch(&poll, SIGNALS, &[Signal::SIGCHLD, Signal::SIGHUP])?;
+        let stops = count_stops(&poll)?;
+        // Orphans come to the master, also where it is not PID 1.
+        prctl::set_child_subreaper(true).map_err(failed("cannot adopt orphans"))?;
+        Ok(Self {
+            office: Office { root, listeners, serving: serving_end, alive: alive_end },
+            serving: Some(serving),
+            _alive: alive,
+            poll,
+            signals,
+            stops,
+            terminal,
+            publisher: Post::vacant(Instant::now()),
+            drain_timeout: config.drain_timeout,
+        })
+    }
+
+    /// Keeps a publisher in office until tine is told to stop.
+    ///
+    /// # Errors
+    /// If it is told so twice, or cannot wait for events.
+    pub(super) fn run(mut self) -> Result<Fate<Office>, Failure> {
+        let mut events = Events::with_capacity(8);
+        let mut drain: Option<Drain> = None;
+        let mut now = Instant::now();
+        loop {
+            if drain.is_none()
+                && self.publisher.due().is_some_and(|due| due <= now)
+                && self.fill_office(now)?
+            {
+                return Ok(Fate::Born(self.office));
+            }
+            let wake_at = match &drain {
+                Some(drain) => Some(drain.look_at.unwrap_or(drain.deadline)),
+                None => self.publisher.due(),
+            };
+            let timeout = wake_at.map(|at| at.saturating_duration_since(now));
+            wait(&mut self.poll, &mut events, timeout)?;
+            now = Instant::now();
+            let has_children = self.reap(now);
+            self.count_hangups();
+            let stops = self.stops.load(Ordering::Relaxed);
+            match &mut drain {
+                None if stops > 0 => drain = Some(self.begin_drain(now)),
+                None => {}
+                Some(_) if stops > 1 => {
+                    return Err(Failure::system("ended at once by a second signal"));
+                }
+                Some(drain) => {
+                    self.end_listeners(drain, now);
+                    if !has_children || now >= drain.deadline {
+                        self.publisher.kill();
+                        return Ok(Fate::Done);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Forks a publisher; true in the child.
+    fn fill_office(&mut self, now: Instant) -> Result<bool, Failure> {
+        let master = getpid();
+        match fork() {
+            Ok(ForkResult::Parent { child }) => self.publisher.fill(child, now),
+            Ok(ForkResult::Child) => {
+                signals::leave_to_master()
+                    .and_then(|()| prctl::set_pdeathsig(Signal::SIGKILL))
+                    .map_err(failed("cannot set up the publisher"))?;
+                // The master may have died before that was asked for.
+                if getppid() != master {
+                    return Err(Failure::system("the master is gone"));
+                }
+                return Ok(true);
+            }
+            Err(errno) => {
+                say(&format!("cannot fork the publisher: {}; trying again", errno.desc()));
+                self.publisher.put_off(now);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Reaps the dead, orphans too; whether any child is left.
+    fn reap(&mut self, now: Instant) -> bool {
+        let Self { publisher, serving, .. } = self;
+        reap(|pid, status| {
+            if publisher.bury(pid, now) && serving.is_some() {
+                say(&format!("the publisher died ({}); starting another", cause(status)));
+            }
+        })
+    }
+
+    /// A SIGHUP counts as a word to stop if the terminal that tine was started at is gone.
+    fn count_hangups(&self) {
+        while let Ok(Some(pending)) = self.signals.read_signal() {
+            if pending.ssi_signo != Signal::SIGHUP as u32 {
+                continue;
+            }
+            if self.terminal.is_gone() {
+                self.stops.fetch_add(1, Ordering::Relaxed);
+            } else {
+                say("SIGHUP: the folder is read at the start only; restart to serve what is new");
+            }
+        }
+    }
+
+    fn begin_drain(&mut self, now: Instant) -> Drain {
+        self.serving = None;
+        for listener in &self.office.listeners {
+            if let Err(errno) = door::shut(listener) {
+                say(&format!("connections may be reset at the end: {}", errno.desc()));
+            }
+        }
+        let look_at = Some(now + LISTENER_PAUSE);
+        Drain { look_at, deadline: now + self.drain_timeout + LEAVE_TIME }
+    }
+
+    /// Shuts the listeners down once the workers have taken all that was queued. To close them
+    /// would do nothing, since others hold copies; to shut them down resets what is queued still.
+    fn end_listeners(&self, drain: &mut Drain, now: Instant) {
+        if drain.look_at.is_none_or(|at| now < at) {
+            return;
+        }
+        let is_late = now + LEAVE_TIME >= drain.deadline;
+        if is_late || !self.office.listeners.iter().any(has_queued) {
+            for listener in &self.office.listeners {
+                let _ = shutdown(listener.as_raw_fd(), Shutdown::Both);
+            }
+            drain.look_at = None;
+        } else {
+            drain.look_at = Some(now + LISTENER_PAUSE);
+        }
+    }
+}
+
+fn open_root(path: &Path) -> Result<Root, Failure> {
+    let shown = path.display();
+    Root::open(path).map_err(|error| {
+        Failure::user(match error.kind() {
+            io::ErrorKind::NotFound => format!("no folder {shown}; name one: tine FOLDER"),
+            io::ErrorKind::NotADirectory => {
+                format!("{shown} is no folder; name the folder that the file is in")
+            }
+            _ => format!("cannot open the folder {shown}: {error}"),
+        })
+    })
+}
+
+/// Found out here, as the user that will serve: a publisher could only say so and die.
+fn check_readable(root: &Root, path: &Path) -> Result<(), Failure> {
+    root.open_beneath(Path::new("")).map(drop).map_err(|error| {
+        let (shown, uid) = (path.display(), Uid::effective());
+        Failure::user(format!(
+            "cannot read the folder {shown} as user {uid}: {error}; let others in (chmod o+rx), \
+             or choose who serves by --user"
+        ))
+    })
+}
+
+/// Has ctrlc's thread count INT and TERM; it cannot tell which came.
+fn count_stops(poll: &Poll) -> Result<Arc<AtomicU32>, Failure> {
+    let waker = Waker::new(poll.registry(), STOPS).map_err(failed("cannot make a waker"))?;
+    let stops = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&stops);
+    let count = move || {
+        counter.fetch_add(1, Ordering::Relaxed);
+        let _ = waker.wake();
+    };
+    ctrlc::set_handler(count)
+        .map_err(|error| Failure::system(format!("cannot handle signals: {error}")))?;
+    Ok(stops)
+}
+
+/// Whether connections wait to be accepted.
+fn has_queued(listener: &TcpListener) -> bool {
+    let mut fds = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+}
+
+/// The terminal that tine was started at.
+struct Terminal {
+    /// Whether its end is a word to stop; `nohup` says that it is not.
+    matters: bool,
+}
+
+impl Terminal {
+    fn look() -> Self {
+        Self { matters: Self::is_there() && !signals::is_ignored(Signal::SIGHUP) }
+    }
+
+    fn is_gone(&self) -> bool {
+        self.matters && !Self::is_there()
+    }
+
+    /// Whether a terminal controls this process (tty(4)).
+    fn is_there() -> bool {
+        File::open("/dev/tty").is_ok()
+    }
+}

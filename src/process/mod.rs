@@ -1,0 +1,91 @@
+//! The roles, one file each: loops around system calls. What they decide is decided below.
+//!
+//! Each role's `run` ends in one of two ways: its process is done, or it is a forked child that
+//! has been given another role. A child unwinds to [`serve`], and by that drops what its parent
+//! held: no descriptor is closed by hand, and none is forgotten.
+
+mod link;
+mod listen;
+mod machine;
+mod master;
+mod post;
+mod publisher;
+mod user;
+pub mod worker;
+
+use std::io::{self, Write as _, stderr};
+use std::os::fd::AsRawFd as _;
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use crate::config::Config;
+use crate::failure::Failure;
+
+use master::Master;
+use publisher::Publisher;
+use worker::Worker;
+
+/// How a role ends.
+enum Fate<Next> {
+    /// Its work is done, and so is its process.
+    Done,
+    /// This process is its child, and begins here.
+    Born(Next),
+}
+
+/// Runs until tine is told to stop; in the child processes, until their role ends.
+///
+/// # Errors
+/// What kept it from starting, or ended it early.
+pub fn serve(config: &Config, started: Instant) -> Result<(), Failure> {
+    let office = match Master::open(config)?.run()? {
+        Fate::Done => return Ok(()),
+        Fate::Born(office) => office,
+    };
+    let seat = match Publisher::compile(office, config, started)?.run()? {
+        Fate::Done => return Ok(()),
+        Fate::Born(seat) => seat,
+    };
+    Worker::take(seat, &config.limits)?.run()
+}
+
+/// Says one line to the operator. If nobody listens, nobody is told.
+pub fn say(line: &str) {
+    let _ = writeln!(stderr(), "tine: {line}");
+}
+
+/// A failure of the system at something that needs no explanation.
+fn failed<E: Into<io::Error>>(what: &'static str) -> impl Fn(E) -> Failure {
+    move |error| Failure::system(format!("{what}: {}", error.into()))
+}
+
+/// Blocks signals, and has the poll say when one of them is pending.
+fn watch(poll: &Poll, token: Token, signals: &[Signal]) -> Result<SignalFd, Failure> {
+    let cannot = "cannot watch for signals";
+    let mask: SigSet = signals.iter().copied().collect();
+    mask.thread_block().map_err(failed(cannot))?;
+    let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+    let pending = SignalFd::with_flags(&mask, flags).map_err(failed(cannot))?;
+    poll.registry()
+        .register(&mut SourceFd(&pending.as_raw_fd()), token, Interest::READABLE)
+        .map_err(failed(cannot))?;
+    Ok(pending)
+}
+
+/// Waits for events; a signal that interrupts is one.
+fn wait(
+    poll: &mut Poll,
+    events: &mut Events,
+    timeout: Option<Duration>,
+) -> Result<(), Failure> {
+    match poll.poll(events, timeout) {
+        Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+            Err(failed("cannot wait for events")(error))
+        }
+        _ => Ok(()),
+    }
+}

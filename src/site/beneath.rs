@@ -1,0 +1,142 @@
+//! The root folder, and opening beneath it: no path and no link leads out.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2, readlinkat};
+use nix::sys::stat::Mode;
+
+/// How everything here is opened: never to write, never to wait (a FIFO would), never to become
+/// the controlling terminal.
+const READ: OFlag =
+    OFlag::O_RDONLY.union(OFlag::O_NONBLOCK).union(OFlag::O_CLOEXEC).union(OFlag::O_NOCTTY);
+
+/// Most links that one path may lead through, as in the kernel (path_resolution(7)).
+const LINKS_MAX: usize = 40;
+
+/// The folder that is served, held open: what happens to the path that led to it, or to the right
+/// to walk that path, does not matter any more.
+#[derive(Debug)]
+pub struct Root(OwnedFd);
+
+impl Root {
+    /// Opens the folder at `path`.
+    ///
+    /// # Errors
+    /// Those of open(2); `ENOTDIR` if it is no folder.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self(open(path, READ | OFlag::O_DIRECTORY, Mode::empty())?))
+    }
+
+    /// Opens `path` for reading, following links as long as they stay beneath the root. The root
+    /// itself is the empty path. The caller looks at what kind of file it got.
+    ///
+    /// # Errors
+    /// Those of openat2(2): among them `EXDEV` for a link that leads out (an absolute one does),
+    /// `ELOOP` for a loop of links.
+    pub fn open_beneath(&self, path: &Path) -> io::Result<OwnedFd> {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+        match openat2(&self.0, path, OpenHow::new().flags(READ).resolve(resolve)) {
+            // Kernels before 5.6, gVisor, and seccomp profiles do not know the call; EAGAIN is its
+            // word for a rename that got in its way.
+            Err(Errno::ENOSYS | Errno::EPERM | Errno::EAGAIN) => Ok(self.open_step_by_step(path)?),
+            opened => Ok(opened?),
+        }
+    }
+
+    /// The same by hand: one component at a time, each link read and spelled out, and never above
+    /// the root, because the folders on the way are remembered and not asked for.
+    fn open_step_by_step(&self, path: &Path) -> nix::Result<OwnedFd> {
+        let mut pending = reversed(path)?;
+        let mut folders: Vec<OwnedFd> = Vec::new();
+        let mut links = 0;
+        while let Some(step) = pending.pop() {
+            let folder = folders.last().map_or(self.0.as_fd(), AsFd::as_fd);
+            if step.as_os_str() == ".." {
+                folders.pop().ok_or(Errno::EXDEV)?;
+                continue;
+            }
+            match openat(folder, &step, READ | OFlag::O_NOFOLLOW, Mode::empty()) {
+                Ok(opened) if pending.is_empty() => return Ok(opened),
+                Ok(opened) => folders.push(opened),
+                Err(Errno::ELOOP) => {
+                    links += 1;
+                    if links > LINKS_MAX {
+                        return Err(Errno::ELOOP);
+                    }
+                    let target = PathBuf::from(readlinkat(folder, &step)?);
+                    pending.extend(reversed(&target)?);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let folder = folders.last().map_or(self.0.as_fd(), AsFd::as_fd);
+        openat(folder, ".", READ, Mode::empty())
+    }
+}
+
+impl AsFd for Root {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// The steps of a relative path, the first one last.
+fn reversed(path: &Path) -> nix::Result<Vec<PathBuf>> {
+    let steps = path.components().rev().filter(|step| *step != Component::CurDir);
+    let steps: Vec<PathBuf> = steps.map(|step| step.as_os_str().into()).collect();
+    if path.is_absolute() { Err(Errno::EXDEV) } else { Ok(steps) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// Opens by the kernel's way and by hand, and expects the same of both.
+    fn open_both_ways(root: &Root, path: &str) -> Result<(), Errno> {
+        let path = Path::new(path);
+        let by_kernel = root.open_beneath(path).map(drop).map_err(|error| {
+            Errno::from_raw(error.raw_os_error().expect("an error of the system"))
+        });
+        assert_eq!(root.open_step_by_step(path).map(drop), by_kernel, "{}", path.display());
+        by_kernel
+    }
+
+    #[test]
+    fn links_are_followed_beneath_the_root_and_nowhere_else() {
+        let outside = tempfile::tempdir().unwrap();
+        let top = outside.path().join("top");
+        fs::create_dir_all(top.join("a/b")).unwrap();
+        fs::write(top.join("a/b/file"), "x").unwrap();
+        fs::write(outside.path().join("secret"), "x").unwrap();
+        for (link, target) in [
+            ("to_file", "a/b/file"),
+            ("a/up", "../to_file"),
+            ("to_folder", "./a/b/"),
+            ("out", "../secret"),
+            ("a/b/far_out", "../../../secret"),
+            ("absolute", "/etc/passwd"),
+            ("dangling", "nothing"),
+            ("loop", "loop"),
+            ("in_again", "../top/a/b/file"),
+        ] {
+            symlink(target, top.join(link)).unwrap();
+        }
+        let root = Root::open(&top).unwrap();
+        for path in ["", "a", "a/b/file", "to_file", "a/up", "to_folder/file", "a/../to_file"] {
+            assert_eq!(open_both_ways(&root, path), Ok(()), "{path}");
+        }
+        for path in ["out", "a/b/far_out", "absolute", "in_again", "..", "/etc/passwd"] {
+            assert_eq!(open_both_ways(&root, path), Err(Errno::EXDEV), "{path}");
+        }
+        assert_eq!(open_both_ways(&root, "dangling"), Err(Errno::ENOENT));
+        assert_eq!(open_both_ways(&root, "loop"), Err(Errno::ELOOP));
+        assert_eq!(open_both_ways(&root, "to_file/x"), Err(Errno::ENOTDIR));
+    }
+}

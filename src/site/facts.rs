@@ -1,0 +1,108 @@
+//! What tells one state of a file from another without reading it.
+
+use std::os::fd::AsFd;
+
+use nix::sys::stat::{FileStat, SFlag, fstat};
+
+/// A file's identity, size and times, as of one moment (inode(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    device: u64,
+    inode: u64,
+    /// In bytes.
+    pub size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+/// Kinds of file that matter here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Folder,
+    /// A symbolic link.
+    Link,
+    /// A FIFO, a socket or a device: never served.
+    Special,
+}
+
+/// Reproducible builds set every mtime to 1970 or 1980-01-01: it says nothing then.
+const DATED_FROM: i64 = 315_619_200; // 1980-01-02
+
+impl Facts {
+    /// The facts of an open file, and its kind.
+    ///
+    /// # Errors
+    /// Those of fstat(2).
+    pub fn of(file: impl AsFd) -> nix::Result<(Kind, Self)> {
+        Ok(Self::from_stat(&fstat(file)?))
+    }
+
+    /// The facts in a `stat` structure, and the kind of file.
+    pub fn from_stat(stat: &FileStat) -> (Kind, Self) {
+        let kind = match SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) {
+            SFlag::S_IFREG => Kind::File,
+            SFlag::S_IFDIR => Kind::Folder,
+            SFlag::S_IFLNK => Kind::Link,
+            _ => Kind::Special,
+        };
+        let facts = Self {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            modified: (stat.st_mtime, stat.st_mtime_nsec),
+            changed: (stat.st_ctime, stat.st_ctime_nsec),
+        };
+        (kind, facts)
+    }
+
+    /// The time for `Last-Modified` in seconds since 1970, never later than `now` (RFC 9110
+    /// §8.8.2.1); none if the file's time is one that reproducible builds make up.
+    pub fn last_modified(&self, now: u64) -> Option<u64> {
+        let modified = self.modified.0;
+        (modified >= DATED_FROM).then(|| u64::try_from(modified).unwrap_or(0).min(now))
+    }
+
+    /// Whether both are the same file, whatever it holds.
+    pub fn is_same_file(&self, other: &Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Write as _;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    #[test]
+    fn a_changed_file_has_other_facts() {
+        let mut file = tempfile::tempfile().unwrap();
+        let (kind, before) = Facts::of(&file).unwrap();
+        assert_eq!((kind, before.size), (Kind::File, 0));
+        assert_eq!(Facts::of(&file).unwrap().1, before);
+        file.write_all(b"x").unwrap();
+        let after = Facts::of(&file).unwrap().1;
+        assert_ne!(after, before);
+        assert!(after.is_same_file(&before));
+        assert_eq!(Facts::of(File::open("/").unwrap()).unwrap().0, Kind::Folder);
+        assert_eq!(Facts::of(File::open("/dev/null").unwrap()).unwrap().0, Kind::Special);
+    }
+
+    #[test]
+    fn times_of_reproducible_builds_are_none_and_the_future_is_now() {
+        let file = tempfile::tempfile().unwrap();
+        let modified_at = |second| {
+            file.set_modified(UNIX_EPOCH + Duration::from_secs(second)).unwrap();
+            Facts::of(&file).unwrap().1.last_modified(2_000_000_000)
+        };
+        assert_eq!(modified_at(0), None);
+        assert_eq!(modified_at(315_532_800), None);
+        assert_eq!(modified_at(315_619_200), Some(315_619_200));
+        assert_eq!(modified_at(2_000_000_001), Some(2_000_000_000));
+    }
+}

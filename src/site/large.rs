@@ -1,0 +1,81 @@
+//! Files that are too large to hold, and how an answer gets hold of them.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use super::beneath::Root;
+use super::facts::{Facts, Kind};
+
+/// A file that is sent from the file system.
+#[derive(Debug)]
+pub struct Large {
+    home: Home,
+    /// As compiled.
+    facts: Facts,
+}
+
+#[derive(Debug)]
+enum Home {
+    /// Opened once, by the compile.
+    Kept(File),
+    /// To be opened for each answer, beneath the root: the descriptors did not suffice.
+    Named(Box<Path>),
+}
+
+/// A file ready to be sent, and what it is now: that it is still the compiled one is not certain.
+#[derive(Debug)]
+pub struct Opened<'s> {
+    /// What to read from; always by offset, since processes share the descriptor.
+    pub source: Source<'s>,
+    /// As of now.
+    pub facts: Facts,
+    /// Whether it is the very file that was compiled, unchanged.
+    pub is_compiled: bool,
+}
+
+/// An open file, owned or not.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the types say it")]
+pub enum Source<'s> {
+    Kept(&'s File),
+    Own(File),
+}
+
+impl AsFd for Source<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Kept(file) => file.as_fd(),
+            Self::Own(file) => file.as_fd(),
+        }
+    }
+}
+
+impl Large {
+    pub(super) fn kept(file: File, facts: Facts) -> Self {
+        Self { home: Home::Kept(file), facts }
+    }
+
+    pub(super) fn named(path: &Path, facts: Facts) -> Self {
+        Self { home: Home::Named(path.into()), facts }
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        self.facts.size
+    }
+
+    pub(super) fn open<'s>(&'s self, root: &Root) -> io::Result<Opened<'s>> {
+        let source = match &self.home {
+            Home::Kept(file) => Source::Kept(file),
+            Home::Named(path) => Source::Own(root.open_beneath(path)?.into()),
+        };
+        let (kind, facts) = Facts::of(&source)?;
+        if kind != Kind::File {
+            return Err(Errno::ENOENT.into());
+        }
+        Ok(Opened { source, facts, is_compiled: facts == self.facts })
+    }
+}

@@ -1,0 +1,155 @@
+//! The compiled site: every URL path that exists, mapped to what answers it.
+//!
+//! It is made before the workers are forked and never changed afterwards, so that they share it
+//! without locks. It refuses to know requests and connections; only [`Large`] touches a file
+//! after the compile, because what is too large to hold must be sent from somewhere.
+
+mod beneath;
+mod compile;
+mod etag;
+mod facts;
+mod large;
+pub mod media;
+mod walk;
+
+use crate::http::precondition::Validators;
+
+pub use beneath::Root;
+pub use compile::{CompileError, Compiled, compile};
+pub use etag::ETag;
+pub use facts::{Facts, Kind};
+pub use large::{Large, Opened, Source};
+
+/// What a site may cost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SiteLimits {
+    /// Largest file that is held in memory, in bytes.
+    pub inline_max: u64,
+    /// Most memory for all held bodies and their heads, in bytes.
+    pub memory_max: u64,
+    /// Most files that are kept open because they are not held.
+    pub open_max: usize,
+}
+
+impl Default for SiteLimits {
+    fn default() -> Self {
+        Self { inline_max: 64 * 1024, memory_max: 64 * 1024 * 1024, open_max: 1024 }
+    }
+}
+
+/// A folder, compiled.
+#[derive(Debug)]
+pub struct Site {
+    root: Root,
+    /// Sorted by path.
+    entries: Vec<Entry>,
+    assets: Vec<Asset>,
+    /// The site's own page for what is missing, by its place among the assets.
+    not_found: Option<usize>,
+}
+
+/// A URL path that exists.
+#[derive(Debug)]
+struct Entry {
+    /// Decoded, with a slash at its start.
+    path: Box<[u8]>,
+    leads: Leads,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Leads {
+    /// To a file, by its place among the assets.
+    ToAsset(usize),
+    /// To the same path with a slash behind it.
+    ToFolder,
+    /// Nowhere: there is a file or a folder, and it could not be read.
+    Nowhere,
+}
+
+/// What the site has under a path.
+#[derive(Clone, Copy, Debug)]
+pub enum Found<'s> {
+    /// A file.
+    Asset(&'s Asset),
+    /// A folder with an index, asked for without its slash.
+    Folder,
+    /// Something that could not be read.
+    Unreadable,
+}
+
+/// A file of the site.
+#[derive(Debug)]
+pub struct Asset {
+    /// Without parameters.
+    pub media_type: &'static str,
+    /// In seconds since 1970; none if the file's own time says nothing.
+    pub modified: Option<u64>,
+    /// Where the bytes are.
+    pub content: Content,
+}
+
+/// The bytes of a file.
+#[derive(Debug)]
+pub enum Content {
+    /// In memory.
+    Held(Held),
+    /// In the file system.
+    Large(Large),
+}
+
+/// A body in memory, with all of its 200 head but what the moment adds.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Held {
+    pub head: Box<[u8]>,
+    pub body: Box<[u8]>,
+    pub etag: ETag,
+}
+
+impl Site {
+    /// What there is under a decoded path; none if the path does not exist.
+    pub fn find(&self, path: &[u8]) -> Option<Found<'_>> {
+        Some(match self.entry(path)?.leads {
+            Leads::ToAsset(asset) => Found::Asset(&self.assets[asset]),
+            Leads::ToFolder => Found::Folder,
+            Leads::Nowhere => Found::Unreadable,
+        })
+    }
+
+    fn entry(&self, path: &[u8]) -> Option<&Entry> {
+        let at = self.entries.binary_search_by(|entry| (*entry.path).cmp(path)).ok()?;
+        Some(&self.entries[at])
+    }
+
+    /// The site's own page for what is missing.
+    pub fn not_found(&self) -> Option<&Asset> {
+        self.not_found.map(|asset| &self.assets[asset])
+    }
+
+    /// Opens a file that is not held.
+    ///
+    /// # Errors
+    /// Those of [`Root::open_beneath`] and fstat(2); `ENOENT` if it is no regular file any more.
+    pub fn open<'s>(&'s self, large: &'s Large) -> std::io::Result<Opened<'s>> {
+        large.open(&self.root)
+    }
+}
+
+impl Asset {
+    /// The file's size in bytes, as compiled.
+    pub fn size(&self) -> u64 {
+        match &self.content {
+            Content::Held(held) => held.body.len() as u64,
+            Content::Large(large) => large.size(),
+        }
+    }
+
+    /// What conditions are compared with.
+    pub fn validators(&self) -> Validators<'_> {
+        let etag = match &self.content {
+            Content::Held(held) => Some(held.etag.as_str()),
+            Content::Large(_) => None,
+        };
+        Validators { etag, modified: self.modified }
+    }
+}

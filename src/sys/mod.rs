@@ -1,0 +1,6 @@
+//! The only unsafe code: each call that the libraries cannot make safe, with the fact it relies on.
+#![allow(unsafe_code)]
+
+pub(crate) mod door;
+pub(crate) mod fork;
+pub(crate) mod signals;

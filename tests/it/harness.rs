@@ -1,0 +1,302 @@
+//! Starts tine and talks to it. Nothing here sleeps: what is waited for has a deadline.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+/// How long anything may take on a slow and busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_tine");
+
+/// The answer to a missing file.
+pub const MISSING: &[u8] = b"<h1>sorry,file not found</h1>";
+
+/// A folder to serve, readable for whoever serves it.
+pub struct Folder(TempDir);
+
+impl Folder {
+    pub fn new(files: &[(&str, &[u8])]) -> Self {
+        let folder = Self(tempfile::tempdir().unwrap());
+        allow_all(folder.path());
+        for (path, body) in files {
+            folder.write(path, body);
+        }
+        folder
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub fn join(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.path().join(path)
+    }
+
+    pub fn write(&self, path: impl AsRef<Path>, body: &[u8]) {
+        let path = self.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, body).unwrap();
+    }
+}
+
+fn allow_all(path: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// A running tine.
+pub struct Tine {
+    child: Child,
+    pub address: SocketAddr,
+    /// What it says, line by line.
+    said: Receiver<String>,
+    pub start_line: String,
+}
+
+impl Tine {
+    /// Serves a folder on a free port of 127.0.0.1.
+    pub fn serve(folder: &Folder, args: &[&str]) -> Self {
+        Self::start(command(folder.path()).args(["--listen", "127.0.0.1:0"]).args(args))
+    }
+
+    /// Starts a command and waits until it serves.
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let said = lines_of(child.stderr.take().unwrap());
+        let mut tine = Self {
+            child,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            said,
+            start_line: String::new(),
+        };
+        tine.start_line = tine.wait_for_line("serving ");
+        let url = tine.start_line.split_once("http://").expect("a URL").1;
+        let authority = url.split_once('/').expect("a path").0.replace("localhost", "127.0.0.1");
+        tine.address = authority.parse().unwrap();
+        tine
+    }
+
+    /// The next line that contains `text`.
+    pub fn wait_for_line(&self, text: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        let mut before = Vec::new();
+        loop {
+            match self.said.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) if line.contains(text) => return line,
+                Ok(line) => before.push(line),
+                Err(error) => panic!("no line with {text:?} ({error}), but {before:?}"),
+            }
+        }
+    }
+
+    /// All lines until everybody has closed standard error, which is when the last process ends.
+    pub fn rest_of_lines(&self) -> Vec<String> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut lines = Vec::new();
+        loop {
+            match self.said.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => lines.push(line),
+                Err(RecvTimeoutError::Disconnected) => return lines,
+                Err(RecvTimeoutError::Timeout) => panic!("a process is left over; said {lines:?}"),
+            }
+        }
+    }
+
+    pub fn master(&self) -> Pid {
+        Pid::from_raw(self.child.id().cast_signed())
+    }
+
+    pub fn publisher(&self) -> Pid {
+        only(&children(self.master()))
+    }
+
+    pub fn workers(&self) -> Vec<Pid> {
+        children(self.publisher())
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(self.master(), signal).unwrap();
+    }
+
+    /// Waits for the master's end.
+    pub fn wait(&mut self) -> ExitStatus {
+        until("tine ends", || self.child.try_wait().unwrap())
+    }
+
+    pub fn connect(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    /// Asks on a connection of its own.
+    pub fn get(&self, path: &str) -> Answer {
+        let mut client = self.connect();
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+        client.answer()
+    }
+}
+
+impl Drop for Tine {
+    fn drop(&mut self) {
+        // Everybody else leaves when the master is gone.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// tine on a folder, without what the environment of the tests may say.
+pub fn command(folder: &Path) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.arg(folder).env_clear().stdin(Stdio::null()).stdout(Stdio::null());
+    command
+}
+
+fn lines_of(stderr: impl std::io::Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stderr).lines() {
+            let Ok(line) = line else { break };
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+/// Waits for an event that nothing announces.
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        thread::yield_now();
+    }
+}
+
+/// The processes whose parent is `pid`, the oldest first.
+pub fn children(pid: Pid) -> Vec<Pid> {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let children = fs::read_to_string(path).unwrap_or_default();
+    children.split_ascii_whitespace().map(|pid| Pid::from_raw(pid.parse().unwrap())).collect()
+}
+
+pub fn only<T: Copy + std::fmt::Debug>(items: &[T]) -> T {
+    assert_eq!(items.len(), 1, "{items:?}");
+    items[0]
+}
+
+/// A connection to tine.
+pub struct Client {
+    pub stream: TcpStream,
+    /// What was read and not asked for yet.
+    pending: Vec<u8>,
+}
+
+impl Client {
+    pub fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream, pending: Vec::new() }
+    }
+
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// The answer to a GET.
+    pub fn answer(&mut self) -> Answer {
+        self.try_answer(true).expect("an answer")
+    }
+
+    /// The answer to a HEAD.
+    pub fn head(&mut self) -> Answer {
+        self.try_answer(false).expect("an answer")
+    }
+
+    /// An answer, or none if the connection ends before its first byte.
+    pub fn try_answer(&mut self, has_body: bool) -> Option<Answer> {
+        let head_len = loop {
+            match self.pending.windows(4).position(|four| four == b"\r\n\r\n") {
+                Some(at) => break at + 4,
+                None if self.read_more() => {}
+                None if self.pending.is_empty() => return None,
+                None => panic!("a broken head: {:?}", self.pending.escape_ascii().to_string()),
+            }
+        };
+        let head = String::from_utf8(self.pending.drain(..head_len).collect()).unwrap();
+        let mut answer = Answer { head, body: Vec::new() };
+        let length = answer.field("Content-Length").map(|length| length.parse().unwrap());
+        let length = if has_body { length.unwrap_or(0) } else { 0 };
+        while self.pending.len() < length {
+            assert!(self.read_more(), "{} bytes of a body of {length}", self.pending.len());
+        }
+        answer.body = self.pending.drain(..length).collect();
+        Some(answer)
+    }
+
+    /// Whether there was more to read before the end.
+    fn read_more(&mut self) -> bool {
+        let mut buffer = [0; 16 * 1024];
+        match self.stream.read(&mut buffer) {
+            Ok(0) => false,
+            Ok(len) => {
+                self.pending.extend_from_slice(&buffer[..len]);
+                true
+            }
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            Err(error) => panic!("while reading: {error}"),
+        }
+    }
+
+    /// All that comes until tine ends the connection.
+    pub fn rest(&mut self) -> Vec<u8> {
+        while self.read_more() {}
+        std::mem::take(&mut self.pending)
+    }
+
+    pub fn is_closed(&mut self) -> bool {
+        let rest = self.rest();
+        assert!(rest.is_empty(), "more came: {}", rest.escape_ascii());
+        true
+    }
+}
+
+/// What tine sent.
+#[derive(Debug)]
+pub struct Answer {
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn status(&self) -> u16 {
+        self.head.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
+        lines.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+}
+
+pub fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")
+}
