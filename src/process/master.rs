@@ -1,23 +1,15 @@
 //! The master: opens what everybody needs, keeps a publisher in office, and turns signals into
 //! words. It never reads a byte from a client or a file of the site.
-//!
-//! A word to the other processes is the end of a pipe of which the master holds the only writing
-//! side. It reaches everybody who holds the reading side, whoever forked them; it cannot be lost,
-//! come twice, or fill anything up.
-//!
-//! - `serving` ends: drain, then leave.
-//! - `alive` ends, because the master closed it or died: leave at once.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use mio::net::TcpListener;
-use mio::unix::pipe;
 use mio::{Events, Poll, Token, Waker};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
@@ -34,6 +26,7 @@ use crate::sys::fork::fork;
 use crate::sys::signals;
 
 use super::post::{Post, cause, reap};
+use super::word::{Speaker, Word};
 use super::{Fate, failed, listen, say, user, wait, watch};
 
 const SIGNALS: Token = Token(0);
@@ -50,19 +43,19 @@ pub(super) struct Office {
     pub(super) root: Root,
     /// For the workers.
     pub(super) listeners: Vec<TcpListener>,
-    /// Ends when everybody is to drain.
-    pub(super) serving: pipe::Receiver,
-    /// Ends when everybody is to leave.
-    pub(super) alive: pipe::Receiver,
+    /// To drain, and leave then.
+    pub(super) drain: Word,
+    /// To leave at once; the master's death says it.
+    pub(super) leave: Word,
 }
 
 /// The first process.
 pub(super) struct Master {
     office: Office,
-    /// None once everybody is to drain.
-    serving: Option<pipe::Sender>,
+    /// None once it is said.
+    drain: Option<Speaker>,
     /// Held for its end.
-    _alive: pipe::Sender,
+    _leave: Speaker,
     poll: Poll,
     signals: SignalFd,
     /// How often tine was told to stop.
@@ -89,9 +82,8 @@ impl Master {
         let listeners = listen::open(&config.listen)?;
         user::change(config.user)?;
         check_readable(&root, &config.root)?;
-        let (serving, serving_end) = pipe::new().map_err(failed("cannot make a pipe"))?;
-        let (alive, alive_end) = pipe::new().map_err(failed("cannot make a pipe"))?;
-        let listeners = listeners.into_iter().map(TcpListener::from_std).collect();
+        let (say_drain, drain) = Word::new()?;
+        let (say_leave, leave) = Word::new()?;
 
         let poll = Poll::new().map_err(failed("cannot watch for events"))?;
         let terminal = Terminal::look();
@@ -101,9 +93,9 @@ impl Master {
         // Orphans come to the master, also where it is not PID 1.
         prctl::set_child_subreaper(true).map_err(failed("cannot adopt orphans"))?;
         Ok(Self {
-            office: Office { root, listeners, serving: serving_end, alive: alive_end },
-            serving: Some(serving),
-            _alive: alive,
+            office: Office { root, listeners, drain, leave },
+            drain: Some(say_drain),
+            _leave: say_leave,
             poll,
             signals,
             stops,
@@ -180,9 +172,9 @@ impl Master {
 
     /// Reaps the dead, orphans too; whether any child is left.
     fn reap(&mut self, now: Instant) -> bool {
-        let Self { publisher, serving, .. } = self;
+        let Self { publisher, drain, .. } = self;
         reap(|pid, status| {
-            if publisher.bury(pid, now) && serving.is_some() {
+            if publisher.bury(pid, now) && drain.is_some() {
                 say(&format!("the publisher died ({}); starting another", cause(status)));
             }
         })
@@ -203,7 +195,7 @@ impl Master {
     }
 
     fn begin_drain(&mut self, now: Instant) -> Drain {
-        self.serving = None;
+        self.drain = None;
         for listener in &self.office.listeners {
             if let Err(errno) = door::shut(listener) {
                 say(&format!("connections may be reset at the end: {}", errno.desc()));

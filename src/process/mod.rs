@@ -11,6 +11,7 @@ mod master;
 mod post;
 mod publisher;
 mod user;
+pub mod word;
 pub mod worker;
 
 use std::io::{self, Write as _, stderr};
@@ -55,7 +56,8 @@ pub fn serve(config: &Config, started: Instant) -> Result<(), Failure> {
 
 /// Says one line to the operator. If nobody listens, nobody is told.
 pub fn say(line: &str) {
-    let _ = writeln!(stderr(), "tine: {line}");
+    // One write, so that lines of several processes do not mix.
+    let _ = stderr().write_all(format!("tine: {line}\n").as_bytes());
 }
 
 /// A failure of the system at something that needs no explanation.

@@ -1,10 +1,9 @@
 //! The publisher: compiles the site, forks the workers that share it, and replaces those that die.
 
+use std::net::TcpListener;
 use std::time::{Duration, Instant, SystemTime};
 
-use mio::net::TcpListener;
-use mio::unix::pipe;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll, Token};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use nix::unistd::ForkResult;
@@ -19,12 +18,13 @@ use crate::sys::signals;
 use super::machine::Machine;
 use super::master::Office;
 use super::post::{Post, cause, reap};
+use super::word::{Speaker, Word};
 use super::worker::Seat;
 use super::{Fate, failed, listen, say, wait, watch};
 
 const SIGNALS: Token = Token(0);
-const SERVING: Token = Token(1);
-const ALIVE: Token = Token(2);
+const DRAIN: Token = Token(1);
+const LEAVE: Token = Token(2);
 
 /// What the workers have beyond the drain timeout to leave by themselves.
 const LEAVE_TIME: Duration = Duration::from_secs(1);
@@ -36,7 +36,7 @@ pub(super) struct Publisher {
     /// What each worker is born with.
     seat: Seat,
     /// Held for its end, by which the workers learn of this process's.
-    _leader: pipe::Sender,
+    _leader: Speaker,
     poll: Poll,
     signals: SignalFd,
     posts: Vec<Post>,
@@ -59,15 +59,12 @@ impl Publisher {
         config: &Config,
         started: Instant,
     ) -> Result<Self, Failure> {
-        let Office { root, listeners, mut serving, mut alive } = office;
+        let Office { root, listeners, drain, leave } = office;
         let poll = Poll::new().map_err(failed("cannot watch for events"))?;
         let signals = watch(&poll, SIGNALS, &[Signal::SIGCHLD])?;
-        for (pipe, token) in [(&mut serving, SERVING), (&mut alive, ALIVE)] {
-            poll.registry()
-                .register(pipe, token, Interest::READABLE)
-                .map_err(failed("cannot watch the master"))?;
-        }
-        let (leader, lifeline) = pipe::new().map_err(failed("cannot make a pipe"))?;
+        drain.watch(&poll, DRAIN)?;
+        leave.watch(&poll, LEAVE)?;
+        let (leader, retire) = Word::new()?;
 
         let machine = Machine::read();
         let today = HttpDate::new(SystemTime::now());
@@ -81,7 +78,7 @@ impl Publisher {
         let drain_timeout = config.drain_timeout;
         let now = Instant::now();
         Ok(Self {
-            seat: Seat { site, listeners, serving, alive, lifeline, drain_timeout },
+            seat: Seat { site, listeners, drain, leave, retire, drain_timeout },
             _leader: leader,
             poll,
             signals,
@@ -108,10 +105,8 @@ impl Publisher {
             now = Instant::now();
             for event in &events {
                 match event.token() {
-                    ALIVE => return Ok(Fate::Done),
-                    SERVING => {
-                        deadline = Some(now + self.seat.drain_timeout + LEAVE_TIME);
-                    }
+                    LEAVE => return Ok(Fate::Done),
+                    DRAIN => deadline = Some(now + self.seat.drain_timeout + LEAVE_TIME),
                     _ => while matches!(self.signals.read_signal(), Ok(Some(_))) {},
                 }
             }

@@ -1,10 +1,10 @@
 //! A worker: one loop that accepts connections and takes each one on as far as its socket lets it.
 
 use std::collections::VecDeque;
+use std::net;
 use std::time::{Duration, Instant, SystemTime};
 
 use mio::net::{TcpListener, TcpStream};
-use mio::unix::pipe;
 use mio::{Events, Interest, Poll, Token};
 use nix::errno::Errno;
 use slab::Slab;
@@ -17,11 +17,12 @@ use crate::site::Site;
 use crate::sys::door;
 
 use super::link::{Link, Progress};
+use super::word::Word;
 use super::{failed, wait};
 
-const SERVING: Token = Token(0);
-const ALIVE: Token = Token(1);
-const LIFELINE: Token = Token(2);
+const DRAIN: Token = Token(0);
+const LEAVE: Token = Token(1);
+const RETIRE: Token = Token(2);
 /// The first listener; the others follow.
 const LISTENERS: usize = 3;
 /// The first connection; their keys follow.
@@ -43,13 +44,13 @@ pub struct Seat {
     /// What there is to serve; shared with all workers by fork, and never changed.
     pub site: &'static Site,
     /// Shared with all workers: the queue belongs to the listener and to none of them.
-    pub listeners: Vec<TcpListener>,
-    /// Ends when everybody is to drain.
-    pub serving: pipe::Receiver,
-    /// Ends when everybody is to leave.
-    pub alive: pipe::Receiver,
-    /// Ends when the publisher is gone.
-    pub lifeline: pipe::Receiver,
+    pub listeners: Vec<net::TcpListener>,
+    /// From the master, to everybody: to drain, and leave then.
+    pub drain: Word,
+    /// From the master, to everybody: to leave at once.
+    pub leave: Word,
+    /// From the publisher, to its workers: to leave the listeners to another's.
+    pub retire: Word,
     /// How long answers in flight may take at the end.
     pub drain_timeout: Duration,
 }
@@ -64,7 +65,7 @@ pub struct Worker<'l> {
     /// Links with more to do, whom no event will announce.
     unfinished: VecDeque<usize>,
     /// Held for their ends.
-    _words: [pipe::Receiver; 3],
+    _words: [Word; 3],
     drain_timeout: Duration,
     /// When to be gone; none while there is no end in sight.
     leave_at: Option<Instant>,
@@ -93,17 +94,14 @@ impl<'l> Worker<'l> {
     /// # Errors
     /// If the system refuses what watching for events needs.
     pub fn take(seat: Seat, limits: &'l Limits) -> Result<Self, Failure> {
-        let Seat { site, listeners, mut serving, mut alive, mut lifeline, drain_timeout } = seat;
+        let Seat { site, listeners, drain, leave, retire, drain_timeout } = seat;
         // A poll of its own: an inherited one would be the publisher's still.
         let poll = Poll::new().map_err(failed("cannot watch for events"))?;
-        for (pipe, token) in
-            [(&mut serving, SERVING), (&mut alive, ALIVE), (&mut lifeline, LIFELINE)]
-        {
-            poll.registry()
-                .register(pipe, token, Interest::READABLE)
-                .map_err(failed("cannot watch the publisher"))?;
-        }
-        let listeners = listeners.into_iter().enumerate().map(|(index, mut socket)| {
+        drain.watch(&poll, DRAIN)?;
+        leave.watch(&poll, LEAVE)?;
+        retire.watch(&poll, RETIRE)?;
+        let listeners = listeners.into_iter().enumerate().map(|(index, socket)| {
+            let mut socket = TcpListener::from_std(socket);
             poll.registry()
                 .register(&mut socket, Token(LISTENERS + index), Interest::READABLE)
                 .map_err(failed("cannot watch the listener"))?;
@@ -125,7 +123,7 @@ impl<'l> Worker<'l> {
             listeners,
             links: Slab::new(),
             unfinished: VecDeque::new(),
-            _words: [serving, alive, lifeline],
+            _words: [drain, leave, retire],
             drain_timeout,
             leave_at: None,
         })
@@ -149,9 +147,9 @@ impl<'l> Worker<'l> {
             let unfinished = self.unfinished.len();
             for event in &events {
                 match event.token() {
-                    SERVING => self.drain(),
-                    ALIVE => return Ok(()),
-                    LIFELINE => self.retire(),
+                    DRAIN => self.drain(),
+                    LEAVE => return Ok(()),
+                    RETIRE => self.retire(),
                     Token(token @ LISTENERS..LINKS) => {
                         if let Some(listener) = &mut self.listeners[token - LISTENERS] {
                             listener.ready = true;

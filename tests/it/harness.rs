@@ -181,7 +181,7 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
             return found;
         }
         assert!(Instant::now() < deadline, "in vain: {what}");
-        thread::yield_now();
+        thread::park_timeout(Duration::from_millis(2));
     }
 }
 

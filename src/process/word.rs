@@ -1,0 +1,40 @@
+//! A word from one process to many: the end of a pipe of which one process holds the only writing
+//! side. It reaches everybody who holds the reading side, whoever forked them; it cannot be lost,
+//! come twice, or fill anything up. Nothing is ever written.
+
+use std::os::fd::{AsRawFd as _, OwnedFd};
+
+use mio::unix::SourceFd;
+use mio::{Interest, Poll, Token};
+use nix::fcntl::OFlag;
+use nix::unistd::pipe2;
+
+use crate::failure::Failure;
+
+use super::failed;
+
+/// The side of the process that will say the word: by dropping this, or by its own end.
+#[derive(Debug)]
+pub struct Speaker(#[expect(dead_code, reason = "it is held for its end")] OwnedFd);
+
+/// The side of those who wait for the word.
+#[derive(Debug)]
+pub struct Word(OwnedFd);
+
+impl Word {
+    /// A word that is not said yet.
+    ///
+    /// # Errors
+    /// If the system refuses a pipe.
+    pub fn new() -> Result<(Speaker, Self), Failure> {
+        let (word, speaker) = pipe2(OFlag::O_CLOEXEC).map_err(failed("cannot make a pipe"))?;
+        Ok((Speaker(speaker), Self(word)))
+    }
+
+    /// Has the poll say when the word is said.
+    pub(super) fn watch(&self, poll: &Poll, token: Token) -> Result<(), Failure> {
+        poll.registry()
+            .register(&mut SourceFd(&self.0.as_raw_fd()), token, Interest::READABLE)
+            .map_err(failed("cannot watch a pipe"))
+    }
+}
