@@ -37,6 +37,8 @@ use kept::Kept;
 
 /// How long an idle connection is given for a last request once the server is draining.
 const LAST_REQUEST: Duration = Duration::from_secs(1);
+/// How long a connection lingers once the server is draining.
+const LAST_LINGER: Duration = Duration::from_millis(100);
 
 /// What holds for all connections during one turn of the loop.
 #[derive(Debug)]
@@ -182,6 +184,9 @@ impl<'s> Conn<'s> {
             After::Keep => {
                 self.state = State::Waiting { begun: false };
                 self.deadline = turn.now + turn.limits.idle_timeout;
+                if turn.draining {
+                    self.drain(turn.now);
+                }
                 let mut kept = mem::take(&mut self.kept);
                 let used = self.advance(kept.bytes(), turn);
                 kept.consume(used);
@@ -196,6 +201,9 @@ impl<'s> Conn<'s> {
     pub fn finished(&mut self, turn: &Turn<'_, 's>) {
         self.state = State::Lingering;
         self.deadline = turn.now + turn.limits.body_timeout;
+        if turn.draining {
+            self.drain(turn.now);
+        }
     }
 
     /// Takes note that the deadline has passed.
@@ -208,12 +216,15 @@ impl<'s> Conn<'s> {
         }
     }
 
-    /// Takes note that the server is draining: what is idle has a moment left, and every answer
-    /// from now on is its connection's last.
+    /// Takes note that the server is draining: what is idle, or only lingers, has a moment left,
+    /// and every answer from now on is its connection's last.
     pub fn drain(&mut self, now: Instant) {
-        if matches!(self.state, State::Waiting { begun: false }) {
-            self.deadline = self.deadline.min(now + LAST_REQUEST);
-        }
+        let left = match self.state {
+            State::Waiting { begun: false } => LAST_REQUEST,
+            State::Lingering => LAST_LINGER,
+            _ => return,
+        };
+        self.deadline = self.deadline.min(now + left);
     }
 
     /// The state, leaving the connection closed unless another one is set.

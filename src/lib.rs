@@ -1,5 +1,7 @@
 //! tine, a container-first static web server. ARCHITECTURE.md is the way in.
 
+#![warn(missing_docs, unreachable_pub)]
+
 pub mod answer;
 pub mod backoff;
 pub mod cli;

@@ -21,6 +21,7 @@ use nix::unistd::{ForkResult, Uid, getpid, getppid};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::site::Root;
+use crate::sys::descriptors::close_inherited;
 use crate::sys::door;
 use crate::sys::fork::fork;
 use crate::sys::signals;
@@ -60,6 +61,8 @@ pub(super) struct Master {
     signals: SignalFd,
     /// How often tine was told to stop.
     stops: Arc<AtomicU32>,
+    /// Owned here alone, so that a child drops it with the rest.
+    _waker: Arc<Waker>,
     terminal: Terminal,
     publisher: Post,
     drain_timeout: Duration,
@@ -78,6 +81,7 @@ impl Master {
     /// # Errors
     /// All mistakes that can be found before anything is forked.
     pub(super) fn open(config: &Config) -> Result<Self, Failure> {
+        close_inherited();
         let root = open_root(&config.root)?;
         let listeners = listen::open(&config.listen)?;
         user::change(config.user)?;
@@ -89,7 +93,9 @@ impl Master {
         let terminal = Terminal::look();
         // Blocked before ctrlc starts its thread, which inherits the mask.
         let signals = watch(&poll, SIGNALS, &[Signal::SIGCHLD, Signal::SIGHUP])?;
-        let stops = count_stops(&poll)?;
+        let waker = Waker::new(poll.registry(), STOPS).map_err(failed("cannot make a waker"))?;
+        let waker = Arc::new(waker);
+        let stops = count_stops(&waker)?;
         // Orphans come to the master, also where it is not PID 1.
         prctl::set_child_subreaper(true).map_err(failed("cannot adopt orphans"))?;
         Ok(Self {
@@ -99,6 +105,7 @@ impl Master {
             poll,
             signals,
             stops,
+            _waker: waker,
             terminal,
             publisher: Post::vacant(Instant::now()),
             drain_timeout: config.drain_timeout,
@@ -248,13 +255,12 @@ fn check_readable(root: &Root, path: &Path) -> Result<(), Failure> {
 }
 
 /// Has ctrlc's thread count INT and TERM; it cannot tell which came.
-fn count_stops(poll: &Poll) -> Result<Arc<AtomicU32>, Failure> {
-    let waker = Waker::new(poll.registry(), STOPS).map_err(failed("cannot make a waker"))?;
+fn count_stops(waker: &Arc<Waker>) -> Result<Arc<AtomicU32>, Failure> {
     let stops = Arc::new(AtomicU32::new(0));
-    let counter = Arc::clone(&stops);
+    let (counter, waker) = (Arc::clone(&stops), Arc::downgrade(waker));
     let count = move || {
         counter.fetch_add(1, Ordering::Relaxed);
-        let _ = waker.wake();
+        let _ = waker.upgrade().map(|waker| waker.wake());
     };
     ctrlc::set_handler(count)
         .map_err(|error| Failure::system(format!("cannot handle signals: {error}")))?;

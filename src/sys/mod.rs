@@ -1,6 +1,7 @@
 //! The only unsafe code: each call that the libraries cannot make safe, with the fact it relies on.
 #![allow(unsafe_code)]
 
+pub(crate) mod descriptors;
 pub(crate) mod door;
 pub(crate) mod fork;
 pub(crate) mod signals;

@@ -60,6 +60,8 @@ pub struct Tine {
     pub address: SocketAddr,
     /// What it says, line by line.
     said: Receiver<String>,
+    /// What it said before it served.
+    pub warnings: Vec<String>,
     pub start_line: String,
 }
 
@@ -77,9 +79,10 @@ impl Tine {
             child,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             said,
+            warnings: Vec::new(),
             start_line: String::new(),
         };
-        tine.start_line = tine.wait_for_line("serving ");
+        (tine.warnings, tine.start_line) = tine.lines_until(" ready in ");
         let url = tine.start_line.split_once("http://").expect("a URL").1;
         let authority = url.split_once('/').expect("a path").0.replace("localhost", "127.0.0.1");
         tine.address = authority.parse().unwrap();
@@ -88,11 +91,16 @@ impl Tine {
 
     /// The next line that contains `text`.
     pub fn wait_for_line(&self, text: &str) -> String {
+        self.lines_until(text).1
+    }
+
+    /// The lines before the next one that contains `text`, and that one.
+    fn lines_until(&self, text: &str) -> (Vec<String>, String) {
         let deadline = Instant::now() + PATIENCE;
         let mut before = Vec::new();
         loop {
             match self.said.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(line) if line.contains(text) => return line,
+                Ok(line) if line.contains(text) => return (before, line),
                 Ok(line) => before.push(line),
                 Err(error) => panic!("no line with {text:?} ({error}), but {before:?}"),
             }
@@ -174,13 +182,18 @@ fn lines_of(stderr: impl std::io::Read + Send + 'static) -> Receiver<String> {
 }
 
 /// Waits for an event that nothing announces.
-pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+pub fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    within(PATIENCE, look).unwrap_or_else(|| panic!("in vain: {what}"))
+}
+
+/// The same, with its own end.
+pub fn within<T>(patience: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + patience;
     loop {
-        if let Some(found) = look() {
+        let found = look();
+        if found.is_some() || Instant::now() >= deadline {
             return found;
         }
-        assert!(Instant::now() < deadline, "in vain: {what}");
         thread::park_timeout(Duration::from_millis(2));
     }
 }
@@ -220,11 +233,6 @@ impl Client {
     /// The answer to a GET.
     pub fn answer(&mut self) -> Answer {
         self.try_answer(true).expect("an answer")
-    }
-
-    /// The answer to a HEAD.
-    pub fn head(&mut self) -> Answer {
-        self.try_answer(false).expect("an answer")
     }
 
     /// An answer, or none if the connection ends before its first byte.

@@ -1,2 +1,11 @@
+//! tine from outside: each test starts the program and talks to it over real sockets.
+
+mod files;
 mod golden;
 mod harness;
+mod limits;
+mod processes;
+mod requests;
+mod running;
+mod stopping;
+mod tree;

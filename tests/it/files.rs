@@ -1,0 +1,191 @@
+//! What is served of a folder, and what is not.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, Permissions};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::net::UnixListener;
+use std::time::{Duration, UNIX_EPOCH};
+
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+
+use crate::harness::{Folder, Tine, get};
+
+/// Large enough not to be sent at once.
+const BIG: usize = 20_000_000;
+
+#[test]
+fn what_is_no_file_is_not_there() {
+    let folder = Folder::new(&[("a.txt", b"a"), (".hidden", b"x"), (".git/config", b"x")]);
+    mkfifo(&folder.join("fifo"), Mode::from_bits_truncate(0o666)).unwrap();
+    let _socket = UnixListener::bind(folder.join("socket")).unwrap();
+    symlink("fifo", folder.join("to_fifo")).unwrap();
+    symlink(".hidden", folder.join("shown")).unwrap();
+    let tine = Tine::serve(&folder, &[]);
+    for path in ["/fifo", "/socket", "/to_fifo", "/.hidden", "/.git/config", "/.git/", "/a.txt/b"] {
+        assert_eq!(tine.get(path).status(), 404, "{path}");
+    }
+    // The rule is about URLs, as ConfigMap volumes need it, and not about where a link leads.
+    assert_eq!(tine.get("/shown").text(), "x");
+}
+
+#[test]
+fn links_are_followed_beneath_the_root_only() {
+    let outside = Folder::new(&[("secret", b"secret")]);
+    let folder = Folder::new(&[("..data/page.html", b"page"), ("sub/index.html", b"sub")]);
+    symlink("..data/page.html", folder.join("page.html")).unwrap();
+    symlink("sub", folder.join("alias")).unwrap();
+    symlink(outside.join("secret"), folder.join("out")).unwrap();
+    symlink(outside.path(), folder.join("out_folder")).unwrap();
+    symlink("loop", folder.join("loop")).unwrap();
+    symlink("..", folder.join("sub/up")).unwrap();
+    symlink("nowhere", folder.join("dangling")).unwrap();
+    let tine = Tine::serve(&folder, &[]);
+    assert_eq!(tine.get("/page.html").text(), "page");
+    assert_eq!(tine.get("/alias/").text(), "sub");
+    assert_eq!(tine.get("/alias").field("Location"), Some("/alias/"));
+    for path in ["/out", "/out_folder/secret", "/loop", "/dangling", "/sub/up/page.html"] {
+        assert_eq!(tine.get(path).status(), 404, "{path}");
+    }
+    for path in ["out", "out_folder"] {
+        let warning = format!("tine: {path} is a link that leads out of the folder");
+        assert!(tine.warnings.iter().any(|line| line.starts_with(&warning)), "{path}");
+    }
+    assert_eq!(tine.warnings.len(), 2);
+}
+
+#[test]
+fn what_cannot_be_read_is_named_and_forbidden() {
+    let folder = Folder::new(&[("a.txt", b"a"), ("dir/b.txt", b"b"), ("sub/index.html", b"c")]);
+    for path in ["a.txt", "dir", "sub/index.html"] {
+        fs::set_permissions(folder.join(path), Permissions::from_mode(0)).unwrap();
+    }
+    let tine = Tine::serve(&folder, &[]);
+    for path in ["/a.txt", "/dir", "/dir/", "/sub/index.html", "/sub/"] {
+        assert_eq!(tine.get(path).status(), 403, "{path}");
+    }
+    assert_eq!(tine.get("/dir/b.txt").status(), 404);
+    for path in ["a.txt", "dir", "sub/index.html"] {
+        let warning = format!("tine: cannot read {path}: Permission denied");
+        assert!(tine.warnings.iter().any(|line| line.starts_with(&warning)), "{path}");
+    }
+    assert_eq!(tine.warnings.len(), 3);
+    // So that the folder can be removed.
+    fs::set_permissions(folder.join("dir"), Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn names_are_bytes() {
+    let names: [&[u8]; 6] =
+        [b"a b.txt", b"100%.txt", b"a+b.txt", b"what?.txt", b"no#1.txt", b"\xff\xfe.txt"];
+    let folder = Folder::new(&[]);
+    for name in names {
+        folder.write(OsStr::from_bytes(name), name);
+    }
+    folder.write("gr\u{fc}n/index.html", b"green");
+    let tine = Tine::serve(&folder, &[]);
+    for name in names {
+        let encoded: String = name.iter().map(|byte| format!("%{byte:02X}")).collect();
+        assert_eq!(tine.get(&format!("/{encoded}")).body, name);
+    }
+    assert_eq!(tine.get("/a+b.txt").status(), 200);
+    let moved = tine.get("/gr%c3%bcn?x");
+    assert_eq!(moved.field("Location"), Some("/gr%C3%BCn/?x"));
+    assert_eq!(tine.get("/gr%C3%BCn/").text(), "green");
+}
+
+#[test]
+fn a_large_file_is_sent_whole_held_open_or_not() {
+    let body: Vec<u8> = (0..BIG).map(|index| (index / 7 % 251) as u8).collect();
+    let folder = Folder::new(&[("one", &body), ("two", &body)]);
+    for open_max in ["0", "1", "9"] {
+        let tine = Tine::serve(&folder, &["--open-max", open_max]);
+        for path in ["/one", "/two"] {
+            let answer = tine.get(path);
+            assert_eq!(answer.status(), 200);
+            assert!(answer.field("Last-Modified").is_some());
+            assert!(answer.body == body, "{path} differs");
+        }
+    }
+}
+
+#[test]
+fn memory_is_for_the_smallest_and_the_rest_comes_from_disk() {
+    let folder = Folder::new(&[("a", &[1; 1000]), ("b", &[2; 2000]), ("c", &[3; 3000])]);
+    let tine = Tine::serve(&folder, &["--memory-max", "4KiB"]);
+    // Only what is held has a tag yet.
+    let has_tag = |path| tine.get(path).field("ETag").is_some();
+    assert_eq!(["/a", "/b", "/c"].map(has_tag), [true, true, false]);
+    assert_eq!(tine.get("/c").body, [3; 3000]);
+}
+
+#[test]
+fn a_file_that_was_replaced_is_sent_as_it_is_now() {
+    let folder = Folder::new(&[("kept", &[1; 100]), ("named", &[1; 100])]);
+    let tine = Tine::serve(&folder, &["--inline-max", "10", "--open-max", "1"]);
+    // The kept one is open still, and is what it was; the other one is looked up.
+    for name in ["kept", "named"] {
+        folder.write("new", &[2; 50]);
+        fs::rename(folder.join("new"), folder.join(name)).unwrap();
+    }
+    assert_eq!(tine.get("/kept").body, [1; 100]);
+    assert_eq!(tine.get("/named").body, [2; 50]);
+    fs::remove_file(folder.join("named")).unwrap();
+    assert_eq!(tine.get("/named").status(), 404);
+    symlink("/etc/passwd", folder.join("named")).unwrap();
+    assert_ne!(tine.get("/named").status(), 200);
+}
+
+#[test]
+fn a_file_that_grew_or_shrank_is_sent_with_its_length_of_now() {
+    let folder = Folder::new(&[("log.txt", &[1; 100])]);
+    let tine = Tine::serve(&folder, &["--inline-max", "10"]);
+    let file = File::options().write(true).open(folder.join("log.txt")).unwrap();
+    for len in [150, 70, 0] {
+        file.set_len(len).unwrap();
+        assert_eq!(tine.get("/log.txt").body.len() as u64, len);
+    }
+}
+
+/// Begins a download, changes the file in the middle of it, and returns how much came.
+fn interrupted(change: impl Fn(&mut File)) -> usize {
+    let folder = Folder::new(&[("big", &vec![1; BIG])]);
+    let tine = Tine::serve(&folder, &[]);
+    let mut client = tine.connect();
+    client.send("GET /big HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let mut begin = [0; 1000];
+    client.stream.read_exact(&mut begin).unwrap();
+    change(&mut File::options().write(true).open(folder.join("big")).unwrap());
+    client.rest().len() + begin.len()
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_sent_is_cut_and_never_padded() {
+    assert!(interrupted(|_| {}) > BIG);
+    assert!(interrupted(|file| file.set_len(BIG as u64 / 2).unwrap()) < BIG);
+    let overwrite = |file: &mut File| {
+        file.seek(SeekFrom::Start(BIG as u64 - 10)).unwrap();
+        file.write_all(b"x").unwrap();
+    };
+    assert!(interrupted(overwrite) < BIG);
+}
+
+#[test]
+fn dates_of_reproducible_builds_are_not_told() {
+    let folder = Folder::new(&[("old", b"x"), ("new", b"x")]);
+    for (name, second) in [("old", 1), ("new", 1_000_000_000)] {
+        let file = File::options().write(true).open(folder.join(name)).unwrap();
+        file.set_modified(UNIX_EPOCH + Duration::from_secs(second)).unwrap();
+    }
+    let tine = Tine::serve(&folder, &[]);
+    assert_eq!(tine.get("/old").field("Last-Modified"), None);
+    assert_eq!(tine.get("/new").field("Last-Modified"), Some("Sun, 09 Sep 2001 01:46:40 GMT"));
+    let mut client = tine.connect();
+    let since = "If-Modified-Since: Tue, 24 Nov 2026 00:00:00 GMT\r\n\r\n";
+    for (path, status) in [("/old", 200), ("/new", 304)] {
+        client.send(get(path).replace("\r\n\r\n", &format!("\r\n{since}")));
+        assert_eq!(client.try_answer(status == 200).unwrap().status(), status);
+    }
+}

@@ -1,0 +1,130 @@
+//! Every limit, reached. Times are waited for, and never compared with a clock.
+
+use std::io::Read as _;
+use std::time::Instant;
+
+use crate::harness::{Client, Folder, PATIENCE, Tine, get};
+
+fn site() -> Folder {
+    Folder::new(&[("a.txt", b"a"), ("big", &vec![7; 30_000_000])])
+}
+
+/// What comes back for bytes that are no whole request, until tine ends the connection.
+fn outcome(tine: &Tine, bytes: &str) -> String {
+    let mut client = tine.connect();
+    client.send(bytes);
+    let rest = client.rest();
+    String::from_utf8(rest).unwrap().lines().next().unwrap_or("").to_owned()
+}
+
+#[test]
+fn sizes_are_bounded() {
+    let folder = site();
+    let args = ["--target-max", "100", "--head-max", "300", "--fields-max", "3", "--body-max", "10"];
+    let tine = Tine::serve(&folder, &args);
+    let request = |target: usize, fields: &str| {
+        format!("GET /{} HTTP/1.1\r\nHost: x\r\n{fields}\r\n", "a".repeat(target - 1))
+    };
+    let status = |text: &str| {
+        let mut client = tine.connect();
+        client.send(text);
+        let answer = client.answer();
+        assert_eq!(answer.field("Connection").is_some(), answer.status() != 404, "{text}");
+        answer.status()
+    };
+    assert_eq!(status(&request(100, "")), 404);
+    assert_eq!(status(&request(101, "")), 414);
+    assert_eq!(status(&request(9, &format!("A: {}\r\n", "b".repeat(200)))), 404);
+    assert_eq!(status(&request(9, &format!("A: {}\r\n", "b".repeat(300)))), 431);
+    assert_eq!(status(&request(9, "A: b\r\nA: b\r\n")), 404);
+    assert_eq!(status(&request(9, "A: b\r\nA: b\r\nA: b\r\n")), 431);
+    assert_eq!(status(&(request(9, "Content-Length: 10\r\n") + "0123456789")), 404);
+    assert_eq!(status(&(request(9, "Content-Length: 11\r\n") + "0123456789x")), 413);
+}
+
+#[test]
+fn a_limit_is_felt_before_the_line_has_an_end() {
+    let folder = site();
+    let tine = Tine::serve(&folder, &[]);
+    let endless = "a".repeat(20_000);
+    assert_eq!(outcome(&tine, &format!("GET /{endless}")), "HTTP/1.1 414 URI Too Long");
+    let head = format!("GET / HTTP/1.1\r\nA: {endless}");
+    assert_eq!(outcome(&tine, &head), "HTTP/1.1 431 Request Header Fields Too Large");
+}
+
+#[test]
+fn a_head_has_a_deadline_in_all() {
+    let folder = site();
+    let tine = Tine::serve(&folder, &["--head-timeout", "1200ms", "--body-timeout", "50ms"]);
+    // Each byte is a sign of life; together they take too long all the same.
+    let mut client = tine.connect();
+    let mut writer = client.stream.try_clone().unwrap();
+    let dribble = std::thread::spawn(move || {
+        use std::io::Write as _;
+        let start = Instant::now();
+        writer.write_all(b"GET / HTTP/1.1\r\nA: ").unwrap();
+        while start.elapsed() < PATIENCE && writer.write_all(b"b").is_ok() {
+            std::thread::park_timeout(std::time::Duration::from_millis(100));
+        }
+    });
+    let answer = client.answer();
+    assert_eq!((answer.status(), answer.field("Connection")), (408, Some("close")));
+    client.rest();
+    drop(client);
+    dribble.join().unwrap();
+}
+
+#[test]
+fn who_says_nothing_is_let_go_in_silence() {
+    let folder = site();
+    let tine = Tine::serve(&folder, &["--head-timeout", "50ms"]);
+    assert!(tine.connect().is_closed());
+}
+
+#[test]
+fn a_body_has_a_deadline() {
+    let folder = site();
+    let tine = Tine::serve(&folder, &["--body-timeout", "50ms"]);
+    let begun = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab";
+    assert_eq!(outcome(&tine, begun), "HTTP/1.1 408 Request Timeout");
+}
+
+#[test]
+fn an_idle_connection_ends_in_silence() {
+    let folder = site();
+    let tine = Tine::serve(&folder, &["--idle-timeout", "50ms"]);
+    let mut client = tine.connect();
+    client.send(get("/a.txt"));
+    assert_eq!(client.answer().text(), "a");
+    assert!(client.is_closed());
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_cut_and_one_that_takes_little_is_not() {
+    let folder = site();
+    let tine = Tine::serve(&folder, &["--write-timeout", "1500ms"]);
+    let start = |tine: &Tine| {
+        let mut client = tine.connect();
+        client.send(get("/big"));
+        client
+    };
+    let mut stuck = start(&tine);
+    let mut slow = start(&tine);
+    // It takes a little now and then, for longer than the other has, then all the rest.
+    let mut taken = 0;
+    let mut buffer = vec![0; 200_000];
+    let begun = Instant::now();
+    while begun.elapsed().as_millis() < 4_000 {
+        taken += slow.stream.read(&mut buffer).unwrap();
+        std::thread::park_timeout(std::time::Duration::from_millis(100));
+    }
+    taken += slow_rest(&mut slow);
+    assert!(taken > 30_000_000, "{taken}");
+    assert!(slow_rest(&mut stuck) < 30_000_000);
+}
+
+fn slow_rest(client: &mut Client) -> usize {
+    client.send(""); // the connection is still ours to write to
+    client.stream.shutdown(std::net::Shutdown::Write).unwrap();
+    client.rest().len()
+}
