@@ -172,9 +172,9 @@ fn help() -> String {
     for setting in SETTINGS {
         let name = format!("--{} {}", setting.flag, setting.value);
         let Setting { meaning, default, .. } = setting;
-        writeln!(help, "  {name:<24} {meaning} ({default})").expect("a String takes all");
+        writeln!(help, "  {name:<20}  {meaning} ({default})").expect("a String takes all");
     }
-    help.push_str("  -h, --help  -V, --version    Exit codes: 0 done, 100 user's mistake, 111 system's\n");
+    help.push_str("  -h, --help; -V, --version\nExit codes: 0 done, 100 a user's mistake, 111 the system's.\n");
     help
 }
 

@@ -141,10 +141,12 @@ impl<'s> Conn<'s> {
             let used = self.advance(input, turn);
             kept.push(&input[used..]);
         } else {
-            // Only a line's end can complete a head: without one, what is there is not read again
-            // from its start for each byte that a slow client sends.
+            // Only a line's end can complete the fields: without one they are not read again from
+            // their start for each byte that a slow client sends.
+            let is_in_fields = kept.bytes().contains(&b'\n');
             kept.push(input);
-            if input.contains(&b'\n') || kept.bytes().len() > turn.limits.target_max {
+            let is_full = kept.bytes().len() >= turn.limits.head_max;
+            if !is_in_fields || is_full || input.contains(&b'\n') {
                 let used = self.advance(kept.bytes(), turn);
                 kept.consume(used);
             }

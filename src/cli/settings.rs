@@ -53,7 +53,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "listen",
         value: "ADDR:PORT",
         default: "[::]:7788",
-        meaning: "listen there; repeatable; PORT moves the default",
+        meaning: "where; repeatable; PORT moves the default",
         set: listen,
         reset: |config| config.listen = Config::default().listen,
     },

@@ -3,6 +3,7 @@
 //! A file holds cases. `== name` begins one; a line behind `> ` is sent, one behind `< ` comes
 //! back, with `\r`, `\n`, `\t`, `\0`, `\\` and `\xHH` for what cannot be seen. Line ends of the
 //! file itself mean nothing. Dates of answers read `<date>`.
+#![allow(dead_code, reason = "each of the tests that share this uses a part of it")]
 
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt as _;
