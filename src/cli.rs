@@ -78,14 +78,13 @@ fn unknown_flag(name: &str) -> Failure {
 }
 
 fn text(value: OsString, name: &str) -> Result<String, Failure> {
-    value.into_string().map_err(|value| {
-        Failure::user(format!("{name}: {} is not UTF-8", value.display()))
-    })
+    value
+        .into_string()
+        .map_err(|value| Failure::user(format!("{name}: {} is not UTF-8", value.display())))
 }
 
 fn apply(setting: &Setting, name: &str, value: &str, config: &mut Config) -> Result<(), Failure> {
-    (setting.set)(config, value)
-        .map_err(|mend| Failure::user(format!("{name}: {value:?} {mend}")))
+    (setting.set)(config, value).map_err(|mend| Failure::user(format!("{name}: {value:?} {mend}")))
 }
 
 /// Takes the variables that are settings; warns of names that only look like one. An empty value
@@ -174,7 +173,10 @@ fn help() -> String {
         let Setting { meaning, default, .. } = setting;
         writeln!(help, "  {name:<20}  {meaning} ({default})").expect("a String takes all");
     }
-    help.push_str("  -h, --help; -V, --version\nExit codes: 0 done, 100 a user's mistake, 111 the system's.\n");
+    help.push_str(
+        "  -h, --help; -V, --version\n\
+         Exit codes: 0 done, 100 a user's mistake, 111 the system's.\n",
+    );
     help
 }
 

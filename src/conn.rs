@@ -69,7 +69,9 @@ pub struct Conn<'s> {
 #[derive(Debug)]
 enum State<'s> {
     /// For a request; `begun` once its first byte is there.
-    Waiting { begun: bool },
+    Waiting {
+        begun: bool,
+    },
     /// A request's body, before it is answered.
     Dropping(Plan<'s>, Discard),
     /// The file that the answer is about.
@@ -93,6 +95,17 @@ enum After {
     Linger,
     /// The end, at once: the client asked for it and has nothing more to say.
     Close,
+}
+
+impl After {
+    /// What follows the answer to a request that was read to its end.
+    fn request(plan: &Plan<'_>, turn: &Turn<'_, '_>) -> Self {
+        match plan.persistence {
+            Persistence::Close => Self::Close,
+            _ if turn.draining => Self::Linger,
+            Persistence::Keep | Persistence::KeepSaid => Self::Keep,
+        }
+    }
 }
 
 /// What a connection wants to be done.
@@ -287,6 +300,11 @@ impl<'s> Conn<'s> {
             return Ok(len);
         }
         let discard = Discard::new(request.framing, turn.limits.body_max)?;
+        if discard.is_done() {
+            let after = After::request(&plan, turn);
+            self.respond(plan, after, turn);
+            return Ok(len);
+        }
         self.deadline = turn.now + turn.limits.body_timeout;
         self.state = State::Dropping(plan, discard);
         self.drop_body(&bytes[len..], turn).map(|body_len| len + body_len)
@@ -298,11 +316,7 @@ impl<'s> Conn<'s> {
         if discard.is_done()
             && let State::Dropping(plan, _) = self.take_state()
         {
-            let after = match plan.persistence {
-                Persistence::Close => After::Close,
-                _ if turn.draining => After::Linger,
-                Persistence::Keep | Persistence::KeepSaid => After::Keep,
-            };
+            let after = After::request(&plan, turn);
             self.respond(plan, after, turn);
         }
         Ok(len)

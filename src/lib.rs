@@ -1,6 +1,7 @@
 //! tine, a container-first static web server. ARCHITECTURE.md is the way in.
 
 #![warn(missing_docs, unreachable_pub)]
+#![warn(clippy::print_stderr, clippy::print_stdout, clippy::unwrap_used)]
 
 pub mod answer;
 pub mod backoff;

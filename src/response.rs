@@ -113,9 +113,7 @@ impl<'s> Response<'s> {
                 let body = &body[self.sent.saturating_sub(self.head.len())..];
                 Outgoing::Bytes(slices(head, body), Follows::Nothing)
             }
-            Body::File(_) if !head.is_empty() => {
-                Outgoing::Bytes(slices(head, &[]), Follows::More)
-            }
+            Body::File(_) if !head.is_empty() => Outgoing::Bytes(slices(head, &[]), Follows::More),
             Body::File(file) => Outgoing::File(file.slice()),
         }
     }

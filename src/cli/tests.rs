@@ -50,7 +50,15 @@ fn addresses_are_gathered_and_port_moves_only_the_default() {
 #[test]
 fn sizes_counts_and_users_are_read() {
     let config = config(
-        &["--inline-max=1KiB", "--memory-max", "2 MiB", "--body-max=0", "--user", "7", "--workers=3"],
+        &[
+            "--inline-max=1KiB",
+            "--memory-max",
+            "2 MiB",
+            "--body-max=0",
+            "--user",
+            "7",
+            "--workers=3",
+        ],
         &[("TINE_HEAD_MAX", "9")],
     );
     assert_eq!((config.inline_max, config.memory_max), (1024, Some(2 << 20)));

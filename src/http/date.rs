@@ -3,7 +3,6 @@
 use std::fmt::Display;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-
 /// A moment as an IMF-fixdate (RFC 9110 §5.6.7), with whole seconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpDate {
@@ -12,18 +11,10 @@ pub struct HttpDate {
 }
 
 impl HttpDate {
-    /// The date of `time`.
+    /// The date of `time`; a time before 1970 counts as 1970.
     pub fn new(time: SystemTime) -> Self {
-        let second = whole_second(time);
+        let second = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         Self { second, text: imf_fixdate(second).to_string() }
-    }
-
-    /// Moves on to `time`; formats again only if the second is another one.
-    pub fn refresh(&mut self, time: SystemTime) {
-        let second = whole_second(time);
-        if second != self.second {
-            *self = Self { second, text: imf_fixdate(second).to_string() };
-        }
     }
 
     /// The date in seconds since 1970.
@@ -37,9 +28,11 @@ impl HttpDate {
     }
 }
 
-/// The seconds from 1970 to `time`; an earlier time counts as 1970.
-fn whole_second(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+/// How long it is from `time` to the next whole second of the system's clock: until then a date
+/// stays what it is.
+pub fn rest_of_second(time: SystemTime) -> Duration {
+    let nanoseconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
+    Duration::from_secs(1) - Duration::from_nanos(u64::from(nanoseconds))
 }
 
 /// A second since 1970 as an IMF-fixdate, clamped to the years that the format can spell.
@@ -53,14 +46,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_date_is_formatted_by_the_whole_second() {
+    fn a_date_holds_for_a_whole_second() {
         let time = UNIX_EPOCH + Duration::from_millis(784_111_777_900);
-        let mut date = HttpDate::new(time);
-        assert_eq!(date.as_str(), "Sun, 06 Nov 1994 08:49:37 GMT");
-        date.refresh(time + Duration::from_millis(50));
-        assert_eq!(date.as_str(), "Sun, 06 Nov 1994 08:49:37 GMT");
-        date.refresh(time + Duration::from_millis(100));
-        assert_eq!(date.as_str(), "Sun, 06 Nov 1994 08:49:38 GMT");
+        assert_eq!(HttpDate::new(time).as_str(), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(rest_of_second(time), Duration::from_millis(100));
+        let next = time + rest_of_second(time);
+        assert_eq!(HttpDate::new(next).as_str(), "Sun, 06 Nov 1994 08:49:38 GMT");
+        assert_eq!(rest_of_second(next), Duration::from_secs(1));
     }
 
     #[test]

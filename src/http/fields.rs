@@ -59,7 +59,7 @@ impl Name {
 }
 
 /// Most field lines that are parsed without asking for memory: more than any browser sends.
-const USUAL: usize = 32;
+const USUAL: usize = 24;
 
 /// Room for parsed field lines, lent by the caller so that [`Fields`] can borrow from it.
 pub struct Slots<'b> {
@@ -171,9 +171,10 @@ impl<'h, 'b> Fields<'h, 'b> {
 /// of the line before it, so two bytes a line tell.
 fn every_line_ends_in_crlf(block: &[u8], lines: &[Header<'_>]) -> bool {
     let start = block.as_ptr() as usize;
-    let ends = lines.iter().skip(1).map(|line| line.name.as_ptr() as usize - start);
-    let mut ends = ends.chain([block.len() - usize::from(!lines.is_empty()) * 2, block.len()]);
-    ends.all(|end| block[..end].ends_with(b"\r\n"))
+    let is_behind_crlf = |at: usize| at == 0 || block[..at].ends_with(b"\r\n");
+    lines.iter().all(|line| is_behind_crlf(line.name.as_ptr() as usize - start))
+        && is_behind_crlf(block.len())
+        && is_behind_crlf(block.len() - 2)
 }
 
 #[cfg(test)]

@@ -241,9 +241,26 @@ mod tests {
     #[test]
     fn broken_chunks_are_refused() {
         for body in [
-            "0x3\r\n", " 3\r\n", "3 \r\n", "+3\r\n", "-3\r\n", "\r\n", "3\nabc", "3\r\nabcd",
-            "3\r\nabc\n", "g\r\n", ";\r\n", "3;\0\r\n", "3;a\nb\r\n", "3\rabc", "0\r\na\n",
-            "0\r\n\n", "0\r\n a: b\r\n", "10000000000000000\r\n", "fffffffffffffffff\r\n", "0\r\na: \x01\r\n",
+            "0x3\r\n",
+            " 3\r\n",
+            "3 \r\n",
+            "+3\r\n",
+            "-3\r\n",
+            "\r\n",
+            "3\nabc",
+            "3\r\nabcd",
+            "3\r\nabc\n",
+            "g\r\n",
+            ";\r\n",
+            "3;\0\r\n",
+            "3;a\nb\r\n",
+            "3\rabc",
+            "0\r\na\n",
+            "0\r\n\n",
+            "0\r\n a: b\r\n",
+            "10000000000000000\r\n",
+            "fffffffffffffffff\r\n",
+            "0\r\na: \x01\r\n",
         ] {
             assert_eq!(discard(body, 99), Err(Reject::BadRequest), "{body:?}");
         }

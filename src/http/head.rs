@@ -3,6 +3,7 @@
 use std::io::Write as _;
 
 use super::date::{self, HttpDate};
+use super::etag::ETag;
 use super::request::Persistence;
 use super::status::Status;
 
@@ -23,7 +24,10 @@ impl<'o> Head<'o> {
     /// Adds a field whose value is a few texts, one behind the other. None of them may contain a
     /// CR or an LF.
     pub fn field(self, name: &str, value: &[&str]) -> Self {
-        debug_assert!(!value.iter().any(|part| part.contains(['\r', '\n'])), "a line end in {name}");
+        debug_assert!(
+            !value.iter().any(|part| part.contains(['\r', '\n'])),
+            "a line end in {name}"
+        );
         self.0.extend_from_slice(name.as_bytes());
         self.0.extend_from_slice(b": ");
         for part in value {
@@ -34,9 +38,9 @@ impl<'o> Head<'o> {
     }
 
     /// Adds `ETag` and `Last-Modified` as far as there are any.
-    pub fn validators(self, etag: Option<&str>, modified: Option<u64>) -> Self {
+    pub fn validators(self, etag: Option<&ETag>, modified: Option<u64>) -> Self {
         let head = match etag {
-            Some(etag) => self.field("ETag", &[etag]),
+            Some(etag) => self.field("ETag", &[etag.as_str()]),
             None => self,
         };
         if let Some(second) = modified {
@@ -58,8 +62,8 @@ impl<'o> Head<'o> {
 pub struct Representation<'r> {
     /// The media type, and its parameter with the semicolon.
     pub media_type: [&'r str; 2],
-    /// The entity tag with its quotes.
-    pub etag: Option<&'r str>,
+    /// Strong.
+    pub etag: Option<&'r ETag>,
     /// In seconds since 1970.
     pub modified: Option<u64>,
     /// In octets.

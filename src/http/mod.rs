@@ -4,10 +4,12 @@
 //! there is to serve, who is connected and what time it is: all of that is handed to it.
 
 pub mod date;
+pub mod etag;
 pub mod fields;
 pub mod framing;
 pub mod head;
 pub mod limits;
+pub mod octets;
 pub mod precondition;
 pub mod request;
 pub mod status;

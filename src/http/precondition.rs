@@ -2,13 +2,14 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::etag::ETag;
 use super::fields::{Fields, Name};
 
 /// What can be compared about the representation that would be sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Validators<'v> {
-    /// The strong entity tag, with its quotes.
-    pub etag: Option<&'v str>,
+    /// Strong.
+    pub etag: Option<&'v ETag>,
     /// When it was last modified, in whole seconds since 1970.
     pub modified: Option<u64>,
 }
@@ -29,8 +30,9 @@ pub enum Verdict {
 /// read, is passed over.
 pub fn evaluate(fields: &Fields<'_, '_>, validators: Validators<'_>) -> Verdict {
     let date = |name| fields.only(name).and_then(seconds).zip(validators.modified);
+    let is_ours = |tag: Tag<'_>| validators.etag.is_some_and(|etag| etag.as_bytes() == tag.text);
     if fields.has(Name::IfMatch) {
-        if !lists(fields, Name::IfMatch, |tag| !tag.weak && Some(tag.text) == validators.etag) {
+        if !lists(fields, Name::IfMatch, |tag| !tag.weak && is_ours(tag)) {
             return Verdict::Failed;
         }
     } else if let Some((limit, modified)) = date(Name::IfUnmodifiedSince)
@@ -39,7 +41,7 @@ pub fn evaluate(fields: &Fields<'_, '_>, validators: Validators<'_>) -> Verdict 
         return Verdict::Failed;
     }
     if fields.has(Name::IfNoneMatch) {
-        if lists(fields, Name::IfNoneMatch, |tag| Some(tag.text) == validators.etag) {
+        if lists(fields, Name::IfNoneMatch, is_ours) {
             return Verdict::Unchanged;
         }
     } else if let Some((limit, modified)) = date(Name::IfModifiedSince)
@@ -66,7 +68,7 @@ fn seconds(value: &[u8]) -> Option<u64> {
 struct Tag<'b> {
     weak: bool,
     /// With its quotes.
-    text: &'b str,
+    text: &'b [u8],
 }
 
 /// The entity tags of one line, up to the first thing that is none (RFC 9110 §8.8.3).
@@ -86,8 +88,7 @@ impl<'b> Iterator for Tags<'b> {
         let (text, rest) = rest.split_at(end);
         let (b"" | [b' ' | b'\t' | b',', ..]) = rest else { return None };
         self.0 = rest;
-        // A tag of ours is ASCII, so that one which is not UTF-8 can be taken for any other.
-        Some(Tag { weak, text: std::str::from_utf8(text).unwrap_or("") })
+        Some(Tag { weak, text })
     }
 }
 
@@ -96,8 +97,14 @@ mod tests {
     use super::*;
     use crate::http::fields::Slots;
 
-    const TAG: Validators<'_> =
-        Validators { etag: Some("\"a\""), modified: Some(784_111_777) };
+    /// The tag of "abc" for `"a"`, so that the lists below can be read.
+    fn verdict_of(block: &str, modified: Option<u64>) -> Verdict {
+        let etag = ETag::of(b"abc");
+        let block = block.replace("\"a\"", etag.as_str());
+        verdict(&block, Validators { etag: Some(&etag), modified })
+    }
+
+    const MODIFIED: Option<u64> = Some(784_111_777);
     const NOW: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
     const BEFORE: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
 
@@ -110,22 +117,23 @@ mod tests {
 
     #[test]
     fn none_match_compares_weakly_over_lists_and_lines() {
-        for value in ["*", "\"a\"", "W/\"a\"", "\"b,c\", \"a\"", ",, \"a\"", "\"b\"\r\nIf-None-Match: \"a\""]
+        for value in
+            ["*", "\"a\"", "W/\"a\"", "\"b,c\", \"a\"", ",, \"a\"", "\"b\"\r\nIf-None-Match: \"a\""]
         {
             let block = format!("If-None-Match: {value}");
-            assert_eq!(verdict(&block, TAG), Verdict::Unchanged, "{value}");
+            assert_eq!(verdict_of(&block, MODIFIED), Verdict::Unchanged, "{value}");
         }
         for value in ["\"b\"", "a", "\"a", "\"b\"\"a\"", "w/\"a\"", "\"b,\"a\"", ""] {
             let block = format!("If-None-Match: {value}");
-            assert_eq!(verdict(&block, TAG), Verdict::Proceed, "{value}");
+            assert_eq!(verdict_of(&block, MODIFIED), Verdict::Proceed, "{value}");
         }
     }
 
     #[test]
     fn match_compares_strongly() {
-        assert_eq!(verdict("If-Match: \"b\", \"a\"", TAG), Verdict::Proceed);
-        assert_eq!(verdict("If-Match: *", TAG), Verdict::Proceed);
-        assert_eq!(verdict("If-Match: W/\"a\"", TAG), Verdict::Failed);
+        assert_eq!(verdict_of("If-Match: \"b\", \"a\"", MODIFIED), Verdict::Proceed);
+        assert_eq!(verdict_of("If-Match: *", MODIFIED), Verdict::Proceed);
+        assert_eq!(verdict_of("If-Match: W/\"a\"", MODIFIED), Verdict::Failed);
         assert_eq!(verdict("If-Match: \"a\"", Validators::default()), Verdict::Failed);
     }
 
@@ -133,22 +141,27 @@ mod tests {
     fn dates_are_read_in_three_formats_and_count_only_without_tags() {
         for date in [NOW, "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"] {
             let block = format!("If-Modified-Since: {date}");
-            assert_eq!(verdict(&block, TAG), Verdict::Unchanged, "{date}");
+            assert_eq!(verdict_of(&block, MODIFIED), Verdict::Unchanged, "{date}");
         }
-        assert_eq!(verdict(&format!("If-Modified-Since: {BEFORE}"), TAG), Verdict::Proceed);
-        assert_eq!(verdict("If-Modified-Since: yesterday", TAG), Verdict::Proceed);
-        let undated = Validators { modified: None, ..TAG };
-        assert_eq!(verdict(&format!("If-Modified-Since: {NOW}"), undated), Verdict::Proceed);
+        assert_eq!(verdict_of(&format!("If-Modified-Since: {BEFORE}"), MODIFIED), Verdict::Proceed);
+        assert_eq!(verdict_of("If-Modified-Since: yesterday", MODIFIED), Verdict::Proceed);
+        assert_eq!(verdict_of(&format!("If-Modified-Since: {NOW}"), None), Verdict::Proceed);
         let both = format!("If-Modified-Since: {NOW}\r\nIf-None-Match: \"b\"");
-        assert_eq!(verdict(&both, TAG), Verdict::Proceed);
-        assert_eq!(verdict(&format!("If-Unmodified-Since: {NOW}"), TAG), Verdict::Proceed);
-        assert_eq!(verdict(&format!("If-Unmodified-Since: {BEFORE}"), TAG), Verdict::Failed);
+        assert_eq!(verdict_of(&both, MODIFIED), Verdict::Proceed);
+        assert_eq!(verdict_of(&format!("If-Unmodified-Since: {NOW}"), MODIFIED), Verdict::Proceed);
+        assert_eq!(
+            verdict_of(&format!("If-Unmodified-Since: {BEFORE}"), MODIFIED),
+            Verdict::Failed
+        );
         let both = format!("If-Unmodified-Since: {BEFORE}\r\nIf-Match: \"a\"");
-        assert_eq!(verdict(&both, TAG), Verdict::Proceed);
+        assert_eq!(verdict_of(&both, MODIFIED), Verdict::Proceed);
     }
 
     #[test]
     fn a_failed_match_goes_before_an_unchanged_copy() {
-        assert_eq!(verdict("If-None-Match: \"a\"\r\nIf-Match: \"b\"", TAG), Verdict::Failed);
+        assert_eq!(
+            verdict_of("If-None-Match: \"a\"\r\nIf-Match: \"b\"", MODIFIED),
+            Verdict::Failed
+        );
     }
 }

@@ -4,6 +4,7 @@
 use super::fields::{Fields, Name, Slots};
 use super::framing::{self, Framing};
 use super::limits::Limits;
+use super::octets::TOKEN;
 use super::status::Status;
 use super::target::{Target, authority_is_valid};
 
@@ -115,12 +116,20 @@ impl<'h, 'b> Request<'h, 'b> {
     ) -> Result<Option<(Self, usize)>, Reject> {
         let Some(line_start) = skip_empty_lines(bytes)? else { return Ok(None) };
         let Some(line) = RequestLine::parse(&bytes[line_start..], limits)? else {
-            return if bytes.len() < limits.head_max { Ok(None) } else { Err(Reject::FieldsTooLarge) };
+            return if bytes.len() < limits.head_max {
+                Ok(None)
+            } else {
+                Err(Reject::FieldsTooLarge)
+            };
         };
         let fields_start = line_start + line.len;
         let parsed = Fields::parse(&bytes[fields_start..], slots, limits.fields_max)?;
         let Some((fields, fields_len)) = parsed else {
-            return if bytes.len() < limits.head_max { Ok(None) } else { Err(Reject::FieldsTooLarge) };
+            return if bytes.len() < limits.head_max {
+                Ok(None)
+            } else {
+                Err(Reject::FieldsTooLarge)
+            };
         };
         let head_len = fields_start + fields_len;
         if head_len > limits.head_max {
@@ -164,7 +173,7 @@ struct RequestLine<'b> {
 impl<'b> RequestLine<'b> {
     /// `method SP request-target SP HTTP-version CRLF`, with exactly these blanks.
     fn parse(bytes: &'b [u8], limits: &Limits) -> Result<Option<Self>, Reject> {
-        let method_len = bytes.iter().position(|byte| !is_tchar(*byte)).unwrap_or(bytes.len());
+        let method_len = TOKEN.span(bytes);
         if method_len > METHOD_MAX {
             return Err(Reject::NotImplemented);
         }
@@ -193,6 +202,9 @@ impl<'b> RequestLine<'b> {
 
     /// `HTTP/d.d` and the line's end; the minor version, or none if the end is not there yet.
     fn version(bytes: &[u8]) -> Result<Option<u8>, Reject> {
+        if bytes.starts_with(b"HTTP/1.1\r\n") {
+            return Ok(Some(1));
+        }
         let mut octets = VERSION.iter().chain(b"\r\n").zip(bytes);
         let fits = octets.all(|(wanted, &byte)| match wanted {
             b'd' => byte.is_ascii_digit(),
@@ -210,11 +222,6 @@ impl<'b> RequestLine<'b> {
 /// The version's shape, `d` being any digit (RFC 9112 §2.3).
 const VERSION: &[u8; 8] = b"HTTP/d.d";
 
-/// The octets of a token (RFC 9110 §5.6.2).
-fn is_tchar(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
 /// Exactly one valid Host in HTTP/1.1, also with an absolute target; at most one in HTTP/1.0
 /// (RFC 9112 §3.2).
 fn host_is_valid(fields: &Fields<'_, '_>, minor: u8) -> Result<(), Reject> {
@@ -227,7 +234,9 @@ fn host_is_valid(fields: &Fields<'_, '_>, minor: u8) -> Result<(), Reject> {
 
 fn persistence(fields: &Fields<'_, '_>, minor: u8) -> Persistence {
     let says = |option: &str| {
-        fields.members(Name::Connection).any(|member| member.eq_ignore_ascii_case(option.as_bytes()))
+        fields
+            .members(Name::Connection)
+            .any(|member| member.eq_ignore_ascii_case(option.as_bytes()))
     };
     match minor {
         _ if says("close") => Persistence::Close,

@@ -6,6 +6,7 @@ use std::net::Ipv6Addr;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_decode, percent_encode};
 
+use super::octets::REG_NAME;
 use super::request::{Method, Reject};
 
 /// What a request is for.
@@ -82,33 +83,44 @@ impl<'b> Locator<'b> {
 /// Whether `value` is `host [":" port]` without userinfo (RFC 3986 §3.2, RFC 9110 §4.2.4, §7.2).
 /// Empty is valid: a client without an authority must send it so.
 pub fn authority_is_valid(value: &[u8]) -> bool {
-    let (host_is_valid, port) = if let Some(literal) = value.strip_prefix(b"[") {
-        let Some(end) = literal.iter().position(|&byte| byte == b']') else { return false };
-        let address = std::str::from_utf8(&literal[..end]).ok();
-        (address.is_some_and(|text| text.parse::<Ipv6Addr>().is_ok()), &literal[end + 1..])
-    } else {
-        let end = value.iter().position(|&byte| byte == b':').unwrap_or(value.len());
-        (escapes_are_valid(&value[..end]) && value[..end].iter().all(is_reg_name), &value[end..])
+    let behind_host = match value {
+        [b'[', literal @ ..] => behind_ipv6(literal),
+        name => behind_reg_name(name),
     };
-    host_is_valid && port_is_valid(port)
-}
-
-/// The octets of a registered name. A comma would be one too; it is left out because it is how
-/// two Host values look that somebody merged.
-fn is_reg_name(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(byte)
-}
-
-/// Nothing, or a colon with at most a port number behind it.
-fn port_is_valid(port: &[u8]) -> bool {
-    match port {
-        [] | [b':'] => true,
-        [b':', digits @ ..] => {
-            digits.iter().all(u8::is_ascii_digit)
-                && std::str::from_utf8(digits).is_ok_and(|text| text.parse::<u16>().is_ok())
-        }
+    match behind_host {
+        Some([]) => true,
+        Some([b':', port @ ..]) => port_is_valid(port),
         _ => false,
     }
+}
+
+/// What follows an IPv6 address and its closing bracket.
+fn behind_ipv6(literal: &[u8]) -> Option<&[u8]> {
+    let end = literal.iter().position(|&byte| byte == b']')?;
+    let address = std::str::from_utf8(&literal[..end]).ok()?;
+    address.parse::<Ipv6Addr>().is_ok().then(|| &literal[end + 1..])
+}
+
+/// What follows a registered name, which may be empty.
+fn behind_reg_name(name: &[u8]) -> Option<&[u8]> {
+    let mut rest = &name[REG_NAME.span(name)..];
+    while let [b'%', escape @ ..] = rest {
+        let (digits, after) = escape.split_at_checked(2)?;
+        if !digits.iter().all(u8::is_ascii_hexdigit) {
+            return None;
+        }
+        rest = &after[REG_NAME.span(after)..];
+    }
+    Some(rest)
+}
+
+/// Whether these are the digits of a port; none are valid too (RFC 3986 §3.2.3).
+fn port_is_valid(digits: &[u8]) -> bool {
+    let value = digits.iter().try_fold(0_u16, |value, &digit| {
+        let digit = char::from(digit).to_digit(10)?;
+        value.checked_mul(10)?.checked_add(u16::try_from(digit).ok()?)
+    });
+    value.is_some()
 }
 
 /// A path in the one spelling that the site knows: decoded once, without dot segments and empty
@@ -135,9 +147,7 @@ pub enum Abnormal {
 /// # Errors
 /// See [`Abnormal`].
 pub fn normalise(path: &[u8]) -> Result<Normal<'_>, Abnormal> {
-    let plain = !path.contains(&b'%')
-        && !path.windows(2).any(|pair| pair[0] == b'/' && (pair[1] == b'/' || pair[1] == b'.'));
-    if plain {
+    if is_normal(path) {
         return Ok(Normal { path: Cow::Borrowed(path), merged: false });
     }
     if !escapes_are_valid(path) {
@@ -172,6 +182,16 @@ pub fn normalise(path: &[u8]) -> Result<Normal<'_>, Abnormal> {
         }
     }
     Ok(Normal { path: Cow::Owned(normal), merged })
+}
+
+/// Whether there is nothing to do: no escape, and no segment that is empty or begins with a dot.
+fn is_normal(path: &[u8]) -> bool {
+    let mut before = 0;
+    path.iter().all(|&byte| {
+        let is_plain = byte != b'%' && !(before == b'/' && matches!(byte, b'/' | b'.'));
+        before = byte;
+        is_plain
+    })
 }
 
 /// Whether each percent sign begins an escape (RFC 3986 §2.1).
@@ -229,8 +249,21 @@ mod tests {
         assert_eq!(parse(Method::Options, "*"), Ok(Target::Server));
         assert_eq!(parse(Method::Connect, "x:443"), Ok(Target::Tunnel));
         for raw in [
-            "", "*", "a", "x:443", "ftp://x/", "http:/x", "http://", "http:///a", "http://:80/",
-            "http://u@x/", "http://x y/", "/a b", "/a#b", "/\u{7f}", "/\u{e9}",
+            "",
+            "*",
+            "a",
+            "x:443",
+            "ftp://x/",
+            "http:/x",
+            "http://",
+            "http:///a",
+            "http://:80/",
+            "http://u@x/",
+            "http://x y/",
+            "/a b",
+            "/a#b",
+            "/\u{7f}",
+            "/\u{e9}",
         ] {
             assert_eq!(get(raw), Err(Reject::BadRequest), "{raw}");
         }
@@ -239,13 +272,14 @@ mod tests {
 
     #[test]
     fn authorities_are_host_and_port() {
-        for valid in ["", "x", "x:", "x:0", "x:65535", "[::1]", "[::1]:80", "a-b_c.d~%41", "1.2.3.4"]
+        for valid in
+            ["", "x", "x:", "x:0", "x:65535", "[::1]", "[::1]:80", "a-b_c.d~%41", "1.2.3.4"]
         {
             assert!(authority_is_valid(valid.as_bytes()), "{valid}");
         }
         for wrong in [
             "a b", "a/b", "u@x", "a?", "a#", "a,b", "x:65536", "x:-1", "x:+1", "x:1x", "[::1",
-            "[::1]x", "[x]", "[]", "::1", "x:80:80", "a\\b", "%4", "\u{e9}",
+            "[::1]x", "[::1]%41", "a[::1]", "[x]", "[]", "::1", "x:80:80", "a\\b", "%4", "\u{e9}",
         ] {
             assert!(!authority_is_valid(wrong.as_bytes()), "{wrong}");
         }

@@ -172,7 +172,8 @@ mod tests {
             ("sys/fs/cgroup/pids/pids.max", "16\n"),
         ]);
         assert_eq!(v1, ControlGroup { cpus: Some(1), ..expected });
-        let unlimited = [("proc/self/cgroup", "4:cpu:/\n"), ("sys/fs/cgroup/cpu/cpu.cfs_quota_us", "-1")];
+        let unlimited =
+            [("proc/self/cgroup", "4:cpu:/\n"), ("sys/fs/cgroup/cpu/cpu.cfs_quota_us", "-1")];
         assert_eq!(tree(&unlimited), ControlGroup::default());
     }
 

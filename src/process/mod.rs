@@ -4,6 +4,7 @@
 //! has been given another role. A child unwinds to [`serve`], and by that drops what its parent
 //! held: no descriptor is closed by hand, and none is forgotten.
 
+mod clock;
 mod link;
 mod listen;
 mod machine;
@@ -79,11 +80,7 @@ fn watch(poll: &Poll, token: Token, signals: &[Signal]) -> Result<SignalFd, Fail
 }
 
 /// Waits for events; a signal that interrupts is one.
-fn wait(
-    poll: &mut Poll,
-    events: &mut Events,
-    timeout: Option<Duration>,
-) -> Result<(), Failure> {
+fn wait(poll: &mut Poll, events: &mut Events, timeout: Option<Duration>) -> Result<(), Failure> {
     match poll.poll(events, timeout) {
         Err(error) if error.kind() != io::ErrorKind::Interrupted => {
             Err(failed("cannot wait for events")(error))

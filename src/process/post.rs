@@ -18,9 +18,14 @@ pub(super) struct Post {
 
 #[derive(Debug)]
 enum Holder {
-    Child { pid: Pid, since: Instant },
+    Child {
+        pid: Pid,
+        since: Instant,
+    },
     /// To be filled then.
-    Nobody { until: Instant },
+    Nobody {
+        until: Instant,
+    },
 }
 
 impl Post {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
@@ -11,11 +11,11 @@ use slab::Slab;
 
 use crate::conn::{Conn, Turn};
 use crate::failure::Failure;
-use crate::http::date::HttpDate;
 use crate::http::limits::Limits;
 use crate::site::Site;
 use crate::sys::door;
 
+use super::clock::Clock;
 use super::link::{Link, Progress};
 use super::word::Word;
 use super::{failed, wait};
@@ -75,8 +75,7 @@ pub struct Worker<'l> {
 struct Desk<'l> {
     site: &'static Site,
     limits: &'l Limits,
-    now: Instant,
-    date: HttpDate,
+    clock: Clock,
     draining: bool,
     input: Box<[u8]>,
     spare: Vec<u8>,
@@ -111,8 +110,7 @@ impl<'l> Worker<'l> {
         let desk = Desk {
             site,
             limits,
-            now: Instant::now(),
-            date: HttpDate::new(SystemTime::now()),
+            clock: Clock::new(),
             draining: false,
             input: vec![0; INPUT].into(),
             spare: Vec::new(),
@@ -135,13 +133,12 @@ impl<'l> Worker<'l> {
     /// If it cannot wait for events.
     pub fn run(mut self) -> Result<(), Failure> {
         let mut events = Events::with_capacity(EVENTS_MAX);
-        let mut sweep_at = self.desk.now + SWEEP;
+        let mut sweep_at = self.desk.clock.now() + SWEEP;
         let mut is_busy = false;
         while !self.is_done() {
-            let pause = sweep_at.saturating_duration_since(self.desk.now);
+            let pause = sweep_at.saturating_duration_since(self.desk.clock.now());
             wait(&mut self.poll, &mut events, Some(if is_busy { Duration::ZERO } else { pause }))?;
-            self.desk.now = Instant::now();
-            self.desk.date.refresh(SystemTime::now());
+            self.desk.clock.tick();
 
             // Those that are left from the last turn come behind those that wait since.
             let unfinished = self.unfinished.len();
@@ -171,9 +168,10 @@ impl<'l> Worker<'l> {
                 }
             }
             let has_queued = self.accept();
-            if self.desk.now >= sweep_at {
+            if self.desk.clock.now() >= sweep_at {
                 self.sweep();
-                sweep_at = self.desk.now + if self.desk.draining { DRAIN_SWEEP } else { SWEEP };
+                sweep_at =
+                    self.desk.clock.now() + if self.desk.draining { DRAIN_SWEEP } else { SWEEP };
             }
             is_busy = has_queued || !self.unfinished.is_empty();
         }
@@ -182,7 +180,7 @@ impl<'l> Worker<'l> {
 
     fn is_done(&self) -> bool {
         let has_work = !self.links.is_empty() || self.listeners.iter().any(Option::is_some);
-        self.leave_at.is_some_and(|leave_at| !has_work || leave_at <= self.desk.now)
+        self.leave_at.is_some_and(|leave_at| !has_work || leave_at <= self.desk.clock.now())
     }
 
     fn pump(&mut self, key: usize) {
@@ -243,7 +241,7 @@ impl<'l> Worker<'l> {
             return;
         }
         if self.desk.draining {
-            link.conn().drain(self.desk.now);
+            link.conn().drain(self.desk.clock.now());
         }
         let entry = self.links.vacant_entry();
         let token = Token(LINKS + entry.key());
@@ -261,11 +259,11 @@ impl<'l> Worker<'l> {
     /// until the master ends the listeners.
     fn drain(&mut self) {
         self.desk.draining = true;
-        self.leave_at.get_or_insert(self.desk.now + self.drain_timeout);
+        self.leave_at.get_or_insert(self.desk.clock.now() + self.drain_timeout);
         for (_, link) in &mut self.links {
             // It may have come in behind a door that was shut already.
             let _ = door::reopen(&*link.stream());
-            link.conn().drain(self.desk.now);
+            link.conn().drain(self.desk.clock.now());
         }
     }
 
@@ -299,7 +297,8 @@ impl<'l> Worker<'l> {
 impl Desk<'_> {
     /// This turn's circumstances, and the buffer to read into.
     fn turn(&mut self) -> (Turn<'_, 'static>, &mut [u8]) {
-        let Self { site, limits, now, date, draining, input, spare } = self;
-        (Turn { site, limits, now: *now, date, draining: *draining, spare }, input)
+        let Self { site, limits, clock, draining, input, spare } = self;
+        let (now, date) = (clock.now(), clock.date());
+        (Turn { site, limits, now, date, draining: *draining, spare }, input)
     }
 }

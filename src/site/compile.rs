@@ -7,12 +7,12 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use super::beneath::Root;
-use super::etag::ETag;
 use super::facts::{Facts, Kind};
 use super::large::Large;
 use super::media;
 use super::walk::{Step, Walk, What};
 use super::{Asset, Content, Entry, Held, Leads, Site, SiteLimits};
+use crate::http::etag::ETag;
 use crate::http::head::Representation;
 use crate::http::status::Status;
 
@@ -129,7 +129,7 @@ impl<'l> Loader<'l> {
         let etag = ETag::of(&body);
         let representation = Representation {
             media_type: [media_type, media::parameter(media_type)],
-            etag: Some(etag.as_str()),
+            etag: Some(&etag),
             modified,
             length: body.len() as u64,
         };
@@ -228,8 +228,7 @@ impl Draft {
         self.entries.shrink_to_fit();
         self.assets.shrink_to_fit();
         let (files, bytes, warnings) = (self.assets.len(), self.bytes, self.warnings);
-        let mut site =
-            Site { root, entries: self.entries, assets: self.assets, not_found: None };
+        let mut site = Site { root, entries: self.entries, assets: self.assets, not_found: None };
         site.not_found = site.entry(NOT_FOUND).and_then(|entry| match entry.leads {
             Leads::ToAsset(asset) => Some(asset),
             Leads::ToFolder | Leads::Nowhere => None,
@@ -242,6 +241,3 @@ impl Draft {
 fn url(path: &Path) -> Vec<u8> {
     [b"/", path.as_os_str().as_bytes()].concat()
 }
-
-#[cfg(test)]
-mod tests {}

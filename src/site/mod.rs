@@ -6,17 +6,16 @@
 
 mod beneath;
 mod compile;
-mod etag;
 mod facts;
 mod large;
 pub mod media;
 mod walk;
 
+use crate::http::etag::ETag;
 use crate::http::precondition::Validators;
 
 pub use beneath::Root;
 pub use compile::{CompileError, Compiled, compile};
-pub use etag::ETag;
 pub use facts::{Facts, Kind};
 pub use large::{Large, Opened, Source};
 
@@ -147,7 +146,7 @@ impl Asset {
     /// What conditions are compared with.
     pub fn validators(&self) -> Validators<'_> {
         let etag = match &self.content {
-            Content::Held(held) => Some(held.etag.as_str()),
+            Content::Held(held) => Some(&held.etag),
             Content::Large(_) => None,
         };
         Validators { etag, modified: self.modified }

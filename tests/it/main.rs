@@ -8,4 +8,5 @@ mod processes;
 mod requests;
 mod running;
 mod stopping;
+mod tidy;
 mod tree;

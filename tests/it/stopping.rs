@@ -108,9 +108,7 @@ fn in_a_storm_whoever_gets_in_gets_an_answer() {
                     }
                 });
             }
-            until("the storm is there", || {
-                (answered.load(Ordering::Relaxed) > 500).then_some(())
-            });
+            until("the storm is there", || (answered.load(Ordering::Relaxed) > 500).then_some(()));
             tine.signal(Signal::SIGTERM);
         });
         assert_eq!(tine.wait().code(), Some(0));

@@ -76,7 +76,7 @@ impl<'s> Sim<'s> {
     pub fn pass(&mut self, time: Duration) {
         self.now += time;
         if self.state() != State::Closed && self.conn.deadline() <= self.now {
-            self.with_turn(|conn, turn| conn.expired(turn));
+            self.with_turn(Conn::expired);
         }
     }
 
@@ -135,7 +135,9 @@ impl<'s> Sim<'s> {
         assert!(!self.has_finished, "something is sent behind the end");
         let Want::Send(outgoing) = self.conn.want() else { unreachable!() };
         let bytes: Vec<u8> = match outgoing {
-            Outgoing::Bytes(slices, _) => slices.iter().flat_map(|s: &IoSlice| s.to_vec()).collect(),
+            Outgoing::Bytes(slices, _) => {
+                slices.iter().flat_map(|s: &IoSlice| s.to_vec()).collect()
+            }
             Outgoing::File(slice) => {
                 let mut bytes = vec![0; usize::try_from(slice.len).unwrap()];
                 let at = i64::try_from(slice.at).unwrap();

@@ -42,10 +42,25 @@ fn every_prefix_of_a_request_is_waited_on() {
 #[test]
 fn a_request_line_that_is_not_to_the_letter_is_refused() {
     for line in [
-        "GET  / HTTP/1.1\r\n", "GET /  HTTP/1.1\r\n", "GET\t/ HTTP/1.1\r\n", "GET / HTTP/1.1 \r\n",
-        " GET / HTTP/1.1\r\n", "GET / HTTP/1.1\n", "GET / HTTP/1.1\r\r\n", "GET / HTTP/1.10\r\n",
-        "GET / http/1.1\r\n", "GET / HTTP/1\r\n", "GET /\r\n", "GET / \r\n", "GET\r\n", "\n",
-        "\r\r\n", "GET / HTTP/1.1\rX\r\n", "G(T / HTTP/1.1\r\n", "\x16\x03\x01\x02", "GET / HTTPS/1.1",
+        "GET  / HTTP/1.1\r\n",
+        "GET /  HTTP/1.1\r\n",
+        "GET\t/ HTTP/1.1\r\n",
+        "GET / HTTP/1.1 \r\n",
+        " GET / HTTP/1.1\r\n",
+        "GET / HTTP/1.1\n",
+        "GET / HTTP/1.1\r\r\n",
+        "GET / HTTP/1.10\r\n",
+        "GET / http/1.1\r\n",
+        "GET / HTTP/1\r\n",
+        "GET /\r\n",
+        "GET / \r\n",
+        "GET\r\n",
+        "\n",
+        "\r\r\n",
+        "GET / HTTP/1.1\rX\r\n",
+        "G(T / HTTP/1.1\r\n",
+        "\x16\x03\x01\x02",
+        "GET / HTTPS/1.1",
         "\r\n\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\n",
     ] {
         assert_eq!(parse(line.as_bytes()), Err(Reject::BadRequest), "{line:?}");
@@ -96,7 +111,8 @@ fn sizes_are_bounded_while_they_are_still_coming_in() {
 #[test]
 fn host_is_there_once_and_valid() {
     let with = |fields: &str, version: &str| {
-        parse(format!("GET / HTTP/{version}\r\n{fields}\r\n").as_bytes()).map(|parsed| parsed.is_some())
+        parse(format!("GET / HTTP/{version}\r\n{fields}\r\n").as_bytes())
+            .map(|parsed| parsed.is_some())
     };
     assert_eq!(with("", "1.1"), Err(Reject::BadRequest));
     assert_eq!(with("", "1.0"), Ok(true));

@@ -26,6 +26,11 @@ impl ETag {
         Self(text)
     }
 
+    /// The tag's octets, with its quotes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// The tag with its quotes.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("quotes and hex digits are ASCII")
