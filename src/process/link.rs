@@ -144,7 +144,7 @@ fn send_bytes(
 
 fn send_slice(stream: &TcpStream, slice: &Slice<'_>) -> io::Result<usize> {
     if let Some(expected) = slice.unless_changed_from
-        && Facts::of(slice.file)?.1 != *expected
+        && !Facts::of(slice.file)?.1.is_same_state(expected)
     {
         return Err(io::Error::other("the file was changed while it was sent"));
     }

@@ -13,6 +13,8 @@ pub struct Facts {
     pub size: u64,
     modified: (i64, i64),
     changed: (i64, i64),
+    /// Whether it has a name still.
+    has_name: bool,
 }
 
 /// Kinds of file that matter here.
@@ -54,6 +56,7 @@ impl Facts {
             size: u64::try_from(stat.st_size).unwrap_or(0),
             modified: (stat.st_mtime, stat.st_mtime_nsec),
             changed: (stat.st_ctime, stat.st_ctime_nsec),
+            has_name: stat.st_nlink > 0,
         };
         (kind, facts)
     }
@@ -63,6 +66,17 @@ impl Facts {
     pub fn last_modified(&self, now: u64) -> Option<u64> {
         let modified = self.modified.0;
         (modified >= DATED_FROM).then(|| u64::try_from(modified).unwrap_or(0).min(now))
+    }
+
+    /// Whether these are facts of the same file in the same state. The time of the last change of
+    /// an inode tells more than that of its bytes, which anybody may set; only a file that lost its
+    /// last name meanwhile, as when it was replaced, has a reason to have changed without.
+    pub fn is_same_state(&self, before: &Self) -> bool {
+        let is_same_change = self.changed == before.changed || !self.has_name;
+        self.is_same_file(before)
+            && self.size == before.size
+            && self.modified == before.modified
+            && is_same_change
     }
 
     /// Whether both are the same file, whatever it holds.
@@ -75,6 +89,7 @@ impl Facts {
 mod tests {
     use std::fs::File;
     use std::io::Write as _;
+    use std::os::unix::fs::PermissionsExt as _;
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
@@ -87,10 +102,23 @@ mod tests {
         assert_eq!(Facts::of(&file).unwrap().1, before);
         file.write_all(b"x").unwrap();
         let after = Facts::of(&file).unwrap().1;
-        assert_ne!(after, before);
+        assert!(!after.is_same_state(&before));
         assert!(after.is_same_file(&before));
         assert_eq!(Facts::of(File::open("/").unwrap()).unwrap().0, Kind::Folder);
         assert_eq!(Facts::of(File::open("/dev/null").unwrap()).unwrap().0, Kind::Special);
+    }
+
+    #[test]
+    fn a_file_without_a_name_is_the_same_and_one_with_other_times_is_not() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (_, before) = Facts::of(&file).unwrap();
+        let (file, path) = file.into_parts();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(!Facts::of(&file).unwrap().1.is_same_state(&before));
+        path.close().unwrap();
+        assert!(Facts::of(&file).unwrap().1.is_same_state(&before));
+        file.set_modified(UNIX_EPOCH).unwrap();
+        assert!(!Facts::of(&file).unwrap().1.is_same_state(&before));
     }
 
     #[test]

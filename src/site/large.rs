@@ -76,6 +76,6 @@ impl Large {
         if kind != Kind::File {
             return Err(Errno::ENOENT.into());
         }
-        Ok(Opened { source, facts, is_compiled: facts == self.facts })
+        Ok(Opened { source, facts, is_compiled: facts.is_same_state(&self.facts) })
     }
 }

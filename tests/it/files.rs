@@ -6,6 +6,7 @@ use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use nix::sys::stat::Mode;
@@ -150,26 +151,37 @@ fn a_file_that_grew_or_shrank_is_sent_with_its_length_of_now() {
 }
 
 /// Begins a download, changes the file in the middle of it, and returns how much came.
-fn interrupted(change: impl Fn(&mut File)) -> usize {
+fn interrupted(change: impl Fn(&Path)) -> usize {
     let folder = Folder::new(&[("big", &vec![1; BIG])]);
     let tine = Tine::serve(&folder, &[]);
     let mut client = tine.connect();
     client.send("GET /big HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     let mut begin = [0; 1000];
     client.stream.read_exact(&mut begin).unwrap();
-    change(&mut File::options().write(true).open(folder.join("big")).unwrap());
+    change(&folder.join("big"));
     client.rest().len() + begin.len()
 }
 
 #[test]
 fn a_file_that_changes_while_it_is_sent_is_cut_and_never_padded() {
+    let open = |path: &Path| File::options().write(true).open(path).unwrap();
     assert!(interrupted(|_| {}) > BIG);
-    assert!(interrupted(|file| file.set_len(BIG as u64 / 2).unwrap()) < BIG);
-    let overwrite = |file: &mut File| {
+    assert!(interrupted(|path| open(path).set_len(BIG as u64 / 2).unwrap()) < BIG);
+    let overwrite = |path: &Path| {
+        let mut file = open(path);
+        let modified = file.metadata().unwrap().modified().unwrap();
         file.seek(SeekFrom::Start(BIG as u64 - 10)).unwrap();
         file.write_all(b"x").unwrap();
+        // Who covers the tracks is found out all the same.
+        file.set_modified(modified).unwrap();
     };
     assert!(interrupted(overwrite) < BIG);
+    // What is replaced is not what is sent.
+    let replace = |path: &Path| {
+        fs::write(path.with_extension("new"), b"new").unwrap();
+        fs::rename(path.with_extension("new"), path).unwrap();
+    };
+    assert!(interrupted(replace) > BIG);
 }
 
 #[test]
