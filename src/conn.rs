@@ -30,7 +30,7 @@ use crate::http::framing::Discard;
 use crate::http::limits::Limits;
 use crate::http::request::{Expectation, Persistence, Reject, Request};
 use crate::http::status::Status;
-use crate::response::{Outgoing, Response, file_of};
+use crate::response::{Follows, Outgoing, Response, file_of};
 use crate::site::{Large, Opened, Site};
 
 use kept::Kept;
@@ -106,6 +106,10 @@ impl After {
             Persistence::Keep | Persistence::KeepSaid => Self::Keep,
         }
     }
+
+    fn follows(self) -> Follows {
+        if self == Self::Keep { Follows::Nothing } else { Follows::More }
+    }
 }
 
 /// What a connection wants to be done.
@@ -136,7 +140,7 @@ impl<'s> Conn<'s> {
         match &self.state {
             State::Waiting { .. } | State::Dropping(..) | State::Lingering => Want::Read,
             State::Opening(plan, _) => file_of(plan).map_or(Want::Close, Want::Open),
-            State::Writing(response, _) => Want::Send(response.outgoing()),
+            State::Writing(response, after) => Want::Send(response.outgoing(after.follows())),
             State::Finishing => Want::Finish,
             State::Closed => Want::Close,
         }

@@ -48,9 +48,10 @@ pub enum Outgoing<'r> {
 
 /// Whether a packet that is not full should wait for what comes behind it (MSG_MORE, send(2)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
 pub enum Follows {
+    /// More of the answer, or the connection's end, which then needs no packet of its own.
     More,
+    /// Nothing that is known yet.
     Nothing,
 }
 
@@ -104,14 +105,14 @@ impl<'s> Response<'s> {
         Self { head, sent: 0, body: if plan.body { body } else { Body::Empty } }
     }
 
-    /// What is to be sent next.
-    pub fn outgoing(&self) -> Outgoing<'_> {
+    /// What is to be sent next; `follows` is what comes behind the whole answer.
+    pub fn outgoing(&self, follows: Follows) -> Outgoing<'_> {
         let head = &self.head[self.sent.min(self.head.len())..];
         match &self.body {
-            Body::Empty => Outgoing::Bytes(slices(head, &[]), Follows::Nothing),
+            Body::Empty => Outgoing::Bytes(slices(head, &[]), follows),
             Body::Held(body) => {
                 let body = &body[self.sent.saturating_sub(self.head.len())..];
-                Outgoing::Bytes(slices(head, body), Follows::Nothing)
+                Outgoing::Bytes(slices(head, body), follows)
             }
             Body::File(_) if !head.is_empty() => Outgoing::Bytes(slices(head, &[]), Follows::More),
             Body::File(file) => Outgoing::File(file.slice()),

@@ -8,7 +8,7 @@ use mio::event::Event;
 use mio::net::TcpStream;
 use nix::libc;
 use nix::sys::sendfile::sendfile64;
-use nix::sys::socket::{MsgFlags, send};
+use nix::sys::socket::{MsgFlags, sendmsg};
 
 use crate::conn::{Conn, Turn, Want};
 use crate::response::{Follows, Outgoing, Slice};
@@ -137,7 +137,7 @@ fn send_bytes(
         Follows::More => {
             // nix has no name for MSG_MORE.
             let flags = MsgFlags::from_bits_retain(libc::MSG_MORE | libc::MSG_NOSIGNAL);
-            Ok(send(stream.as_raw_fd(), &bytes[0], flags)?)
+            Ok(sendmsg::<()>(stream.as_raw_fd(), bytes, &[], flags, None)?)
         }
     }
 }
