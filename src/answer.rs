@@ -1,10 +1,14 @@
 //! The decision: what a request is answered with, as a value. Nothing is decided after it.
 
-use crate::http::precondition::{self, Verdict};
+use std::io;
+
+use nix::errno::Errno;
+
+use crate::http::precondition::{Conditions, Validators, Verdict};
 use crate::http::request::{Expectation, Method, Persistence, Request};
 use crate::http::status::Status;
 use crate::http::target::{self, Abnormal, Locator, Target};
-use crate::site::{Asset, Found, Site};
+use crate::site::{Asset, Content, Found, Large, Opened, Site};
 
 /// What to answer. The status follows from the reply; it is never set.
 #[derive(Debug)]
@@ -20,10 +24,12 @@ pub struct Plan<'s> {
 /// The kinds of answer.
 #[derive(Debug)]
 pub enum Reply<'s> {
+    /// A file that is not held: what it is now decides, see [`Plan::settle`].
+    AsFound(&'s Asset, Conditions),
     /// A file: 200.
     Whole(&'s Asset),
     /// The client has it: 304.
-    Unchanged(&'s Asset),
+    Unchanged(Validators<'s>),
     /// It has another URL: 301 to this one, as it stands in the `Location` field.
     Moved(String),
     /// The site's own page for what is missing: 404.
@@ -34,11 +40,49 @@ pub enum Reply<'s> {
     Error(Status),
 }
 
-impl Plan<'_> {
+impl<'s> Plan<'s> {
     /// The answer to what could not be understood, or not be waited for any longer; it ends the
     /// connection.
-    pub fn refusal(status: Status) -> Self {
-        Self { reply: Reply::Error(status), body: true, persistence: Persistence::Close }
+    pub fn refusal(status: Status, body: bool) -> Self {
+        Self { reply: Reply::Error(status), body, persistence: Persistence::Close }
+    }
+
+    /// The file that has to be opened before the plan can be carried out, if there is one.
+    pub fn file(&self) -> Option<&'s Large> {
+        match self.reply {
+            Reply::AsFound(asset, _) | Reply::Missing(asset) => match &asset.content {
+                Content::Large(large) => Some(large),
+                Content::Held(_) => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The plan once its file is open; `now` is in seconds since 1970.
+    pub fn settle(self, opened: &Opened<'s>, now: u64) -> Self {
+        let Reply::AsFound(asset, conditions) = self.reply else { return self };
+        let modified = opened.modified(asset, now);
+        let reply = match conditions.weigh(modified) {
+            Verdict::Proceed => Reply::Whole(asset),
+            Verdict::Unchanged => Reply::Unchanged(Validators { etag: None, modified }),
+            Verdict::Failed => Reply::Error(Status::PreconditionFailed),
+        };
+        Self { reply, ..self }
+    }
+
+    /// The plan if its file, which was there when the site was compiled, cannot be opened now.
+    pub fn without_file(self, site: &'s Site, error: &io::Error) -> Self {
+        let reply = match error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw) {
+            Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EXDEV => match self.reply {
+                Reply::Missing(_) => Reply::Error(Status::NotFound),
+                _ => missing(site),
+            },
+            Errno::EACCES => Reply::Error(Status::Forbidden),
+            // Others may soon be closed.
+            Errno::EMFILE | Errno::ENFILE => Reply::Error(Status::ServiceUnavailable),
+            _ => Reply::Error(Status::InternalServerError),
+        };
+        Self { reply, ..self }
     }
 }
 
@@ -71,9 +115,16 @@ fn represent<'s>(site: &'s Site, request: &Request<'_, '_>) -> Reply<'s> {
         Some(_) if normal.merged => moved(&normal.path, "", locator),
         Some(Found::Unreadable) => Reply::Error(Status::Forbidden),
         Some(Found::Asset(asset)) => {
-            match precondition::evaluate(&request.fields, asset.validators()) {
+            let etag = asset.etag();
+            let conditions = Conditions::read(&request.fields, etag);
+            if matches!(asset.content, Content::Large(_)) {
+                return Reply::AsFound(asset, conditions);
+            }
+            match conditions.weigh(asset.modified) {
                 Verdict::Proceed => Reply::Whole(asset),
-                Verdict::Unchanged => Reply::Unchanged(asset),
+                Verdict::Unchanged => {
+                    Reply::Unchanged(Validators { etag, modified: asset.modified })
+                }
                 Verdict::Failed => Reply::Error(Status::PreconditionFailed),
             }
         }

@@ -30,11 +30,9 @@ pub fn parse(
     args: impl IntoIterator<Item = OsString>,
     env: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Command, Failure> {
-    let mut config = Config::default();
-    let warnings = read_environment(env, &mut config)?;
     let mut args = lexopt::Parser::from_args(args);
-    let mut given = Vec::new();
-    let mut has_root = false;
+    let mut flags = Vec::new();
+    let mut root = None;
     while let Some(arg) = args.next().map_err(mistake)? {
         match arg {
             Arg::Short('h') | Arg::Long("help") => return Ok(Command::Print(help())),
@@ -43,27 +41,45 @@ pub fn parse(
                 let Some(setting) = SETTINGS.iter().find(|setting| setting.flag == name) else {
                     return Err(unknown_flag(name));
                 };
-                let value = text(args.value().map_err(mistake)?, &format!("--{}", setting.flag))?;
-                // The first of several values replaces what the environment said.
-                if !given.contains(&setting.flag) {
-                    (setting.reset)(&mut config);
-                    given.push(setting.flag);
-                }
-                apply(setting, &format!("--{}", setting.flag), &value, &mut config)?;
+                flags.push((setting, args.value().map_err(mistake)?));
             }
             Arg::Short(letter) => {
                 return Err(Failure::user(format!("unknown flag -{letter}; see tine --help")));
             }
-            Arg::Value(_) if has_root => {
+            Arg::Value(_) if root.is_some() => {
                 return Err(Failure::user("more than one folder; tine serves one ROOT"));
             }
-            Arg::Value(root) => {
-                config.root = root.into();
-                has_root = true;
-            }
+            Arg::Value(value) => root = Some(value),
         }
     }
+    let mut config = Config::default();
+    let Environment { warnings, port } = read_environment(env, &mut config)?;
+    apply_flags(flags, &mut config)?;
+    if let Some(root) = root {
+        config.root = root.into();
+    }
+    if let (Listen::Everywhere(default), Some(port)) = (&mut config.listen, port) {
+        let number = port.to_str().and_then(|text| text.parse().ok());
+        *default = number.ok_or_else(|| {
+            Failure::user(format!("PORT: {port:?} is not a port; write 0 to 65535"))
+        })?;
+    }
     Ok(Command::Serve(Box::new(config), warnings))
+}
+
+/// Flags in the order in which they were given. The first of several values replaces what the
+/// environment said.
+fn apply_flags(flags: Vec<(&Setting, OsString)>, config: &mut Config) -> Result<(), Failure> {
+    let mut given = Vec::new();
+    for (setting, value) in flags {
+        let name = format!("--{}", setting.flag);
+        if !given.contains(&setting.flag) {
+            (setting.reset)(config);
+            given.push(setting.flag);
+        }
+        apply(setting, &name, &text(value, &name)?, config)?;
+    }
+    Ok(())
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is the argument of map_err")]
@@ -87,14 +103,20 @@ fn apply(setting: &Setting, name: &str, value: &str, config: &mut Config) -> Res
     (setting.set)(config, value).map_err(|mend| Failure::user(format!("{name}: {value:?} {mend}")))
 }
 
+/// What the environment says beside settings.
+struct Environment {
+    warnings: Vec<String>,
+    /// The port that a platform wants to be listened on, if nobody says otherwise.
+    port: Option<OsString>,
+}
+
 /// Takes the variables that are settings; warns of names that only look like one. An empty value
 /// is none, as compose files and manifests write it.
 fn read_environment(
     env: impl IntoIterator<Item = (OsString, OsString)>,
     config: &mut Config,
-) -> Result<Vec<String>, Failure> {
-    let mut warnings = Vec::new();
-    let mut port = None;
+) -> Result<Environment, Failure> {
+    let mut environment = Environment { warnings: Vec::new(), port: None };
     let mut variables: Vec<_> = env
         .into_iter()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
@@ -103,11 +125,7 @@ fn read_environment(
     variables.sort_unstable();
     for (name, value) in variables {
         if name == "PORT" {
-            let value = text(value, &name)?;
-            let number = value.parse::<u16>().map_err(|_| {
-                Failure::user(format!("PORT: {value:?} is not a port; write 0 to 65535"))
-            })?;
-            port = Some(number);
+            environment.port = Some(value);
         } else if name == "TINE_ROOT" {
             config.root = value.into();
         } else if let Some(setting) = SETTINGS.iter().find(|setting| setting.variable() == name) {
@@ -116,13 +134,10 @@ fn read_environment(
                 apply(setting, &name, part, config)?;
             }
         } else if name.starts_with("TINE_") && !is_service_link(&name) {
-            warnings.push(unknown_variable(&name));
+            environment.warnings.push(unknown_variable(&name));
         }
     }
-    if let (Some(port), Listen::Everywhere(default)) = (port, &mut config.listen) {
-        *default = port;
-    }
-    Ok(warnings)
+    Ok(environment)
 }
 
 /// Kubernetes injects such names for a Service that is called tine.

@@ -27,8 +27,15 @@ pub struct Config {
     pub memory_max: Option<u64>,
     /// Most files kept open; by default [`OPEN_MAX`], or less under a low descriptor limit.
     pub open_max: Option<usize>,
+    /// Most files and folders of a site.
+    pub files_max: usize,
+    /// Most connections of each worker; by default [`CONNECTIONS_MAX`], or less under a low
+    /// descriptor limit.
+    pub connections_max: Option<usize>,
     /// What a connection may cost.
     pub limits: Limits,
+    /// How long a process may give no sign of life before it is replaced.
+    pub watchdog: Duration,
     /// How long answers in flight may take once tine is told to stop.
     pub drain_timeout: Duration,
 }
@@ -37,6 +44,9 @@ pub struct Config {
 pub const MEMORY_MAX: u64 = 64 * 1024 * 1024;
 /// Default of [`Config::open_max`] where there are enough descriptors.
 pub const OPEN_MAX: usize = 1024;
+
+/// Default of [`Config::connections_max`] where there are enough descriptors.
+pub const CONNECTIONS_MAX: usize = 10_000;
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +80,10 @@ impl Default for Config {
             inline_max: 64 * 1024,
             memory_max: None,
             open_max: None,
+            files_max: 2_000_000,
+            connections_max: None,
             limits: Limits::default(),
+            watchdog: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(20),
         }
     }

@@ -3,13 +3,12 @@
 //!
 //! ```text
 //!            bytes                    head read            body dropped
-//! Waiting ──────────► Waiting(begun) ───────────► Dropping ────────────► Opening
+//! Waiting ──────────► Waiting(Rest) ────────────► Dropping ────────────► Opening
 //!    ▲                     │ refused                 │ refused              │ opened (or held)
 //!    │                     ▼                         ▼                      ▼
 //!    └──── persists ◄── Writing ◄───────────────────────────────────────────┘
 //!                          │ closes
-//!                          ├──────────► Finishing ──────► Lingering ──────► Closed
-//!                          └── nothing unread can be on its way ──────────► Closed
+//!                          └──────────► Finishing ──────► Lingering ──────► Closed
 //! ```
 //!
 //! An idle connection holds no memory but this struct: bytes are parsed where they were read, and
@@ -21,22 +20,23 @@ use std::io;
 use std::mem;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-
-use crate::answer::{Plan, Reply, answer};
+use crate::answer::{Plan, answer};
+use crate::board::{Counter, Row};
 use crate::http::date::HttpDate;
 use crate::http::fields::Slots;
 use crate::http::framing::Discard;
 use crate::http::limits::Limits;
-use crate::http::request::{Expectation, Persistence, Reject, Request};
+use crate::http::request::{Expectation, Persistence, Reject, Request, is_head_request};
 use crate::http::status::Status;
-use crate::response::{Follows, Outgoing, Response, file_of};
+use crate::response::{Follows, Outgoing, Response};
 use crate::site::{Large, Opened, Site};
 
 use kept::Kept;
 
 /// How long an idle connection is given for a last request once the server is draining.
 const LAST_REQUEST: Duration = Duration::from_secs(1);
+/// How long a new connection may say nothing before it counts as idle.
+const GRACE: Duration = Duration::from_secs(1);
 /// How long a connection lingers once the server is draining.
 const LAST_LINGER: Duration = Duration::from_millis(100);
 
@@ -51,10 +51,23 @@ pub struct Turn<'t, 's> {
     pub now: Instant,
     /// The same as a date.
     pub date: &'t HttpDate,
-    /// Whether the server is on its way out.
-    pub draining: bool,
+    /// What becomes of connections.
+    pub phase: Phase,
+    /// Where what was sent is counted.
+    pub row: Row<'t>,
     /// A buffer for heads, lent from answer to answer so that none has to be allocated.
     pub spare: &'t mut Vec<u8>,
+}
+
+/// What becomes of the connections of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// They are kept for as long as their clients want, within the limits.
+    Serving,
+    /// Each answer is its connection's last: another generation serves newcomers.
+    Retiring,
+    /// The same, and idle connections have a moment for a last request: tine ends.
+    Draining,
 }
 
 /// A connection.
@@ -68,16 +81,13 @@ pub struct Conn<'s> {
 
 #[derive(Debug)]
 enum State<'s> {
-    /// For a request; `begun` once its first byte is there.
-    Waiting {
-        begun: bool,
-    },
+    Waiting(Awaited),
     /// A request's body, before it is answered.
     Dropping(Plan<'s>, Discard),
     /// The file that the answer is about.
-    Opening(Plan<'s>, After),
+    Opening(Plan<'s>),
     /// An answer.
-    Writing(Response<'s>, After),
+    Writing(Response<'s>, Persistence),
     /// The end of our side, to be said to the socket.
     Finishing,
     /// Dropping what still comes in, so that no reset destroys the last answer on its way
@@ -86,30 +96,15 @@ enum State<'s> {
     Closed,
 }
 
-/// What follows an answer.
+/// What a waiting connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum After {
-    /// The next request.
-    Keep,
-    /// The end, slowly: the client may be sending still.
-    Linger,
-    /// The end, at once: the client asked for it and has nothing more to say.
-    Close,
-}
-
-impl After {
-    /// What follows the answer to a request that was read to its end.
-    fn request(plan: &Plan<'_>, turn: &Turn<'_, '_>) -> Self {
-        match plan.persistence {
-            Persistence::Close => Self::Close,
-            _ if turn.draining => Self::Linger,
-            Persistence::Keep | Persistence::KeepSaid => Self::Keep,
-        }
-    }
-
-    fn follows(self) -> Follows {
-        if self == Self::Keep { Follows::Nothing } else { Follows::More }
-    }
+enum Awaited {
+    /// Its first request, of which nothing has come yet.
+    First,
+    /// The rest of a request.
+    Rest,
+    /// Another request, of which nothing has come yet.
+    Next,
 }
 
 /// What a connection wants to be done.
@@ -131,19 +126,33 @@ impl<'s> Conn<'s> {
     /// A connection that was just accepted. Its first request has `head_timeout` to arrive.
     pub fn new(turn: &Turn<'_, 's>) -> Self {
         let deadline = turn.now + turn.limits.head_timeout;
-        let state = State::Waiting { begun: false };
+        let state = State::Waiting(Awaited::First);
         Self { state, deadline, kept: Kept::default() }
     }
 
     /// What to do next.
     pub fn want(&self) -> Want<'_, 's> {
         match &self.state {
-            State::Waiting { .. } | State::Dropping(..) | State::Lingering => Want::Read,
-            State::Opening(plan, _) => file_of(plan).map_or(Want::Close, Want::Open),
-            State::Writing(response, after) => Want::Send(response.outgoing(after.follows())),
+            State::Waiting(_) | State::Dropping(..) | State::Lingering => Want::Read,
+            State::Opening(plan) => plan.file().map_or(Want::Close, Want::Open),
+            State::Writing(response, persistence) => {
+                let follows = if persistence.closes() { Follows::More } else { Follows::Nothing };
+                Want::Send(response.outgoing(follows))
+            }
             State::Finishing => Want::Finish,
             State::Closed => Want::Close,
         }
+    }
+
+    /// Whether it has had its answers and only waits for its client to ask again, or to close.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.state, State::Waiting(Awaited::Next) | State::Lingering)
+    }
+
+    /// Whether it has never asked for anything, although it had the time to.
+    pub fn is_silent(&self, turn: &Turn<'_, 's>) -> bool {
+        let grace_ends = turn.now + turn.limits.head_timeout.saturating_sub(GRACE);
+        matches!(self.state, State::Waiting(Awaited::First)) && self.deadline <= grace_ends
     }
 
     /// When [`Conn::expired`] is due, if nothing else happens until then.
@@ -158,15 +167,9 @@ impl<'s> Conn<'s> {
             let used = self.advance(input, turn);
             kept.push(&input[used..]);
         } else {
-            // Only a line's end can complete the fields: without one they are not read again from
-            // their start for each byte that a slow client sends.
-            let is_in_fields = kept.bytes().contains(&b'\n');
             kept.push(input);
-            let is_full = kept.bytes().len() >= turn.limits.head_max;
-            if !is_in_fields || is_full || input.contains(&b'\n') {
-                let used = self.advance(kept.bytes(), turn);
-                kept.consume(used);
-            }
+            let used = self.advance(kept.bytes(), turn);
+            kept.consume(used);
         }
         self.keep(kept);
     }
@@ -178,60 +181,61 @@ impl<'s> Conn<'s> {
 
     /// Takes the file that was asked for.
     pub fn opened(&mut self, outcome: io::Result<Opened<'s>>, turn: &mut Turn<'_, 's>) {
-        let State::Opening(plan, after) = self.take_state() else { return };
+        let State::Opening(plan) = self.take_state() else { return };
         match outcome {
-            Ok(opened) => self.write(plan, Some(opened), after, turn),
-            Err(error) => {
-                let reply = Reply::Error(status_of(&error));
-                self.write(Plan { reply, ..plan }, None, after, turn);
+            Ok(opened) => {
+                let plan = plan.settle(&opened, turn.date.second());
+                self.write(plan, Some(opened), turn);
             }
+            Err(error) => self.respond(plan.without_file(turn.site, &error), turn),
         }
     }
 
     /// Takes note of bytes that were sent.
     pub fn sent(&mut self, len: usize, turn: &mut Turn<'_, 's>) {
-        let State::Writing(response, after) = &mut self.state else { return };
+        let State::Writing(response, persistence) = &mut self.state else { return };
         self.deadline = turn.now + turn.limits.write_timeout;
+        turn.row.add(Counter::Sent, len as u64);
         if !response.sent(len) {
             return;
         }
-        let after = *after;
+        turn.row.add(Counter::Answered, 1);
+        let is_last = persistence.closes();
         if let State::Writing(response, _) = self.take_state() {
             *turn.spare = response.into_buffer();
         }
-        match after {
-            After::Keep => {
-                self.state = State::Waiting { begun: false };
-                self.deadline = turn.now + turn.limits.idle_timeout;
-                if turn.draining {
-                    self.drain(turn.now);
-                }
-                let mut kept = mem::take(&mut self.kept);
-                let used = self.advance(kept.bytes(), turn);
-                kept.consume(used);
-                self.keep(kept);
-            }
-            After::Linger => self.state = State::Finishing,
-            After::Close => {}
+        if is_last {
+            self.state = State::Finishing;
+            return;
         }
+        self.state = State::Waiting(Awaited::Next);
+        self.deadline = turn.now + turn.limits.idle_timeout;
+        if turn.phase == Phase::Draining {
+            self.drain(turn.now);
+        }
+        let mut kept = mem::take(&mut self.kept);
+        let used = self.advance(kept.bytes(), turn);
+        kept.consume(used);
+        self.keep(kept);
     }
 
     /// Takes note that the sending side is shut down.
     pub fn finished(&mut self, turn: &Turn<'_, 's>) {
         self.state = State::Lingering;
         self.deadline = turn.now + turn.limits.body_timeout;
-        if turn.draining {
+        if turn.phase == Phase::Draining {
             self.drain(turn.now);
         }
     }
 
     /// Takes note that the deadline has passed.
     pub fn expired(&mut self, turn: &mut Turn<'_, 's>) {
-        match self.take_state() {
-            State::Waiting { begun: true } | State::Dropping(..) => {
-                self.refuse(Status::RequestTimeout, turn);
-            }
-            _ => {}
+        let has_begun = matches!(self.state, State::Waiting(Awaited::Rest) | State::Dropping(..));
+        if has_begun {
+            let kept = mem::take(&mut self.kept);
+            self.refuse(Status::RequestTimeout, kept.bytes(), turn);
+        } else {
+            self.state = State::Closed;
         }
     }
 
@@ -239,7 +243,7 @@ impl<'s> Conn<'s> {
     /// and every answer from now on is its connection's last.
     pub fn drain(&mut self, now: Instant) {
         let left = match self.state {
-            State::Waiting { begun: false } => LAST_REQUEST,
+            State::Waiting(Awaited::First | Awaited::Next) => LAST_REQUEST,
             State::Lingering => LAST_LINGER,
             _ => return,
         };
@@ -254,15 +258,15 @@ impl<'s> Conn<'s> {
     /// Keeps bytes for later, unless there is no later: what comes behind a connection's last
     /// request is waited out and not answered (RFC 9112 §9.6).
     fn keep(&mut self, kept: Kept) {
-        if kept.is_empty() {
-            return;
-        }
-        match &mut self.state {
-            State::Waiting { .. }
-            | State::Opening(_, After::Keep)
-            | State::Writing(_, After::Keep) => self.kept = kept,
-            State::Opening(_, after) | State::Writing(_, after) => *after = After::Linger,
-            State::Dropping(..) | State::Finishing | State::Lingering | State::Closed => {}
+        let has_later = match &self.state {
+            State::Waiting(_) => true,
+            State::Opening(Plan { persistence, .. }) | State::Writing(_, persistence) => {
+                !persistence.closes()
+            }
+            State::Dropping(..) | State::Finishing | State::Lingering | State::Closed => false,
+        };
+        if has_later {
+            self.kept = kept;
         }
     }
 
@@ -271,7 +275,7 @@ impl<'s> Conn<'s> {
         let mut used = 0;
         while used < bytes.len() {
             let outcome = match &self.state {
-                State::Waiting { .. } => self.read_head(&bytes[used..], turn),
+                State::Waiting(_) => self.read_head(&bytes[used..], turn),
                 State::Dropping(..) => self.drop_body(&bytes[used..], turn),
                 _ => break,
             };
@@ -279,7 +283,7 @@ impl<'s> Conn<'s> {
                 Ok(0) => break,
                 Ok(len) => used += len,
                 Err(reject) => {
-                    self.refuse(reject.status(), turn);
+                    self.refuse(reject.status(), &bytes[used..], turn);
                     return bytes.len();
                 }
             }
@@ -290,23 +294,23 @@ impl<'s> Conn<'s> {
     fn read_head(&mut self, bytes: &[u8], turn: &mut Turn<'_, 's>) -> Result<usize, Reject> {
         let mut slots = Slots::new();
         let Some((request, len)) = Request::parse(bytes, &mut slots, turn.limits)? else {
-            if matches!(self.state, State::Waiting { begun: false }) {
-                self.state = State::Waiting { begun: true };
+            if !matches!(self.state, State::Waiting(Awaited::Rest)) {
+                self.state = State::Waiting(Awaited::Rest);
                 self.deadline = turn.now + turn.limits.head_timeout;
             }
             return Ok(0);
         };
-        let plan = answer(turn.site, &request);
+        let mut plan = answer(turn.site, &request);
         if request.expectation == Expectation::Continue {
             // The final answer says all, and whether the body still comes is the client's choice:
             // where the next request would begin cannot be known.
-            self.respond(plan, After::Linger, turn);
+            plan.persistence = Persistence::Close;
+            self.respond(plan, turn);
             return Ok(len);
         }
         let discard = Discard::new(request.framing, turn.limits.body_max)?;
         if discard.is_done() {
-            let after = After::request(&plan, turn);
-            self.respond(plan, after, turn);
+            self.respond(plan, turn);
             return Ok(len);
         }
         self.deadline = turn.now + turn.limits.body_timeout;
@@ -320,54 +324,37 @@ impl<'s> Conn<'s> {
         if discard.is_done()
             && let State::Dropping(plan, _) = self.take_state()
         {
-            let after = After::request(&plan, turn);
-            self.respond(plan, after, turn);
+            self.respond(plan, turn);
         }
         Ok(len)
     }
 
-    /// Answers what cannot be understood or waited for, and ends the connection.
-    fn refuse(&mut self, status: Status, turn: &mut Turn<'_, 's>) {
+    /// Answers what cannot be understood or waited for, and ends the connection. The request, or
+    /// what there is of it, begins with `bytes`, unless its head was understood.
+    fn refuse(&mut self, status: Status, bytes: &[u8], turn: &mut Turn<'_, 's>) {
         self.kept = Kept::default();
-        self.respond(Plan::refusal(status), After::Linger, turn);
+        let body = match self.take_state() {
+            State::Dropping(plan, _) => plan.body,
+            _ => !is_head_request(bytes),
+        };
+        self.respond(Plan::refusal(status, body), turn);
     }
 
-    fn respond(&mut self, plan: Plan<'s>, after: After, turn: &mut Turn<'_, 's>) {
-        if file_of(&plan).is_some() {
-            self.state = State::Opening(plan, after);
+    fn respond(&mut self, mut plan: Plan<'s>, turn: &mut Turn<'_, 's>) {
+        if turn.phase != Phase::Serving {
+            plan.persistence = Persistence::Close;
+        }
+        if plan.file().is_some() {
+            self.state = State::Opening(plan);
         } else {
-            self.write(plan, None, after, turn);
+            self.write(plan, None, turn);
         }
     }
 
-    fn write(
-        &mut self,
-        plan: Plan<'s>,
-        opened: Option<Opened<'s>>,
-        after: After,
-        turn: &mut Turn<'_, 's>,
-    ) {
-        let persistence = if after == After::Keep { plan.persistence } else { Persistence::Close };
-        let head = mem::take(turn.spare);
-        let response = Response::new(plan, opened, turn.date, persistence, head);
+    fn write(&mut self, plan: Plan<'s>, opened: Option<Opened<'s>>, turn: &mut Turn<'_, 's>) {
+        let persistence = plan.persistence;
+        let response = Response::new(plan, opened, turn.date, mem::take(turn.spare));
         self.deadline = turn.now + turn.limits.write_timeout;
-        self.state = State::Writing(response, after);
+        self.state = State::Writing(response, persistence);
     }
-}
-
-/// What to say of a file that was compiled and cannot be opened now.
-fn status_of(error: &io::Error) -> Status {
-    match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Status::NotFound,
-        io::ErrorKind::PermissionDenied => Status::Forbidden,
-        // Others may soon be closed.
-        _ if is_exhaustion(error) => Status::ServiceUnavailable,
-        _ => Status::InternalServerError,
-    }
-}
-
-/// Whether no descriptor was left.
-fn is_exhaustion(error: &io::Error) -> bool {
-    let errno = error.raw_os_error().map(Errno::from_raw);
-    matches!(errno, Some(Errno::EMFILE | Errno::ENFILE))
 }

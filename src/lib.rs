@@ -5,6 +5,7 @@
 
 pub mod answer;
 pub mod backoff;
+pub mod board;
 pub mod cli;
 pub mod config;
 pub mod conn;
@@ -13,4 +14,5 @@ pub mod http;
 pub mod process;
 pub mod response;
 pub mod site;
+pub mod supervisor;
 mod sys;

@@ -13,7 +13,7 @@ fn main() -> ExitCode {
         Ok(Command::Print(text)) => {
             // A reader that has gone away wants no more.
             let _ = stdout().write_all(text.as_bytes());
-            Ok(())
+            Ok(ExitCode::SUCCESS)
         }
         Ok(Command::Serve(config, warnings)) => {
             warnings.iter().for_each(|warning| say(warning));
@@ -21,11 +21,8 @@ fn main() -> ExitCode {
         }
         Err(failure) => Err(failure),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            say(&failure.to_string());
-            failure.exit_code()
-        }
-    }
+    outcome.unwrap_or_else(|failure| {
+        say(&failure.to_string());
+        failure.exit_code()
+    })
 }

@@ -6,9 +6,9 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use crate::answer::{Plan, Reply};
 use crate::http::date::HttpDate;
 use crate::http::head::{self, Head, Representation};
-use crate::http::request::Persistence;
+use crate::http::precondition::Validators;
 use crate::http::status::Status;
-use crate::site::{Asset, Content, Facts, Large, Opened, Source, media};
+use crate::site::{Asset, Content, Facts, Opened, Source, media};
 
 /// Longest part of a file that is sent before other connections have their turn, in bytes.
 pub const SLICE_MAX: u64 = 512 * 1024;
@@ -64,36 +64,25 @@ pub struct Slice<'r> {
     pub at: u64,
     /// How much at most, in bytes.
     pub len: u64,
-    /// What the file must still be, if this is the last of several slices: otherwise the client
-    /// has been sent parts of different files and must not take them for one.
+    /// What the file must still be, if this is the last slice: otherwise the client has been sent
+    /// parts of different files, or one that does not fit its head, and must not take it for whole.
     pub unless_changed_from: Option<&'r Facts>,
 }
 
-/// The file that has to be opened before a plan can be answered, if there is one.
-pub fn file_of<'s>(plan: &Plan<'s>) -> Option<&'s Large> {
-    match plan.reply {
-        Reply::Whole(asset) | Reply::Missing(asset) => match &asset.content {
-            Content::Large(large) => Some(large),
-            Content::Held(_) => None,
-        },
-        Reply::Unchanged(_) | Reply::Moved(_) | Reply::Methods | Reply::Error(_) => None,
-    }
-}
-
 impl<'s> Response<'s> {
-    /// Spells a plan out. `opened` is the file of [`file_of`]; `head` is an empty buffer.
+    /// Spells a plan out. `opened` is the file of [`Plan::file`]; `head` is an empty buffer.
     pub fn new(
         plan: Plan<'s>,
         opened: Option<Opened<'s>>,
         date: &HttpDate,
-        persistence: Persistence,
         mut head: Vec<u8>,
     ) -> Self {
         head.clear();
         let body = match plan.reply {
             Reply::Whole(asset) => represent(&mut head, Status::Ok, asset, opened, date),
             Reply::Missing(asset) => represent(&mut head, Status::NotFound, asset, opened, date),
-            Reply::Unchanged(asset) => unchanged(&mut head, asset),
+            Reply::Unchanged(validators) => unchanged(&mut head, validators),
+            Reply::AsFound(..) => unsettled(&mut head),
             Reply::Moved(location) => moved(&mut head, &location),
             Reply::Methods => {
                 Head::start(&mut head, Status::NoContent).field("Allow", &[METHODS]);
@@ -101,7 +90,7 @@ impl<'s> Response<'s> {
             }
             Reply::Error(status) => error(&mut head, status),
         };
-        head::end(&mut head, date, persistence);
+        head::end(&mut head, date, plan.persistence);
         Self { head, sent: 0, body: if plan.body { body } else { Body::Empty } }
     }
 
@@ -145,12 +134,12 @@ impl<'s> Response<'s> {
 impl FileBody<'_> {
     fn slice(&self) -> Slice<'_> {
         let left = self.facts.size - self.at;
-        let is_last_of_several = self.at > 0 && left <= SLICE_MAX;
+        let is_last = left <= SLICE_MAX;
         Slice {
             file: self.source.as_fd(),
             at: self.at,
             len: left.min(SLICE_MAX),
-            unless_changed_from: is_last_of_several.then_some(&self.facts),
+            unless_changed_from: is_last.then_some(&self.facts),
         }
     }
 }
@@ -185,24 +174,24 @@ fn represent<'s>(
             Body::Held(&held.body)
         }
         (Content::Large(_), Some(opened)) => {
-            let Opened { source, facts, is_compiled } = opened;
-            let modified =
-                if is_compiled { asset.modified } else { facts.last_modified(date.second()) };
+            let modified = opened.modified(asset, date.second());
+            let Opened { source, facts, .. } = opened;
             let length = facts.size;
             Representation { media_type, etag: None, modified, length }.head(out, status);
             // A file of no bytes has nothing to send by sendfile.
             if length == 0 { Body::Empty } else { Body::File(FileBody { source, facts, at: 0 }) }
         }
-        (Content::Large(_), None) => {
-            debug_assert!(false, "a file that nobody opened");
-            error(out, Status::InternalServerError)
-        }
+        (Content::Large(_), None) => unsettled(out),
     }
 }
 
+fn unsettled<'s>(out: &mut Vec<u8>) -> Body<'s> {
+    debug_assert!(false, "a file that nobody opened");
+    error(out, Status::InternalServerError)
+}
+
 /// 304 carries what a cache needs to go on with its copy (RFC 9110 §15.4.5).
-fn unchanged<'s>(out: &mut Vec<u8>, asset: &Asset) -> Body<'s> {
-    let validators = asset.validators();
+fn unchanged<'s>(out: &mut Vec<u8>, validators: Validators<'_>) -> Body<'s> {
     Head::start(out, Status::NotModified)
         .validators(validators.etag, validators.modified)
         .field("Cache-Control", &["no-cache"]);

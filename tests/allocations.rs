@@ -5,10 +5,11 @@ use std::cell::Cell;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use tine::board::Board;
 use tine::http::limits::Limits;
 use tine::process::word::Word;
 use tine::process::worker::{Seat, Worker};
@@ -58,7 +59,7 @@ fn site() -> (tempfile::TempDir, &'static Site) {
     fs::write(folder.path().join("small.txt"), vec![b'x'; 1024]).unwrap();
     fs::write(folder.path().join("large.bin"), vec![b'x'; 3_000_000]).unwrap();
     let limits = SiteLimits::default();
-    let compiled = compile(Root::open(folder.path()).unwrap(), &limits, 2_000_000_000).unwrap();
+    let compiled = compile(Root::new(folder.path()).unwrap(), &limits, 2_000_000_000).unwrap();
     (folder, Box::leak(Box::new(compiled.site)))
 }
 
@@ -80,10 +81,23 @@ fn a_kept_connection_is_answered_without_an_allocation() {
     let address = listener.local_addr().unwrap();
     let (_say_drain, drain) = Word::new().unwrap();
     let (say_leave, leave) = Word::new().unwrap();
-    let (_say_retire, retire) = Word::new().unwrap();
-    let listeners = vec![listener];
-    let drain_timeout = Duration::from_secs(1);
-    let seat = Seat { site, listeners, drain, leave, retire, drain_timeout };
+    let (_say_look, look) = Word::new().unwrap();
+    let words: Vec<_> = (0..Board::words(1)).map(|_| AtomicU64::new(0)).collect();
+    let board = Board::new(words.leak());
+    board.serve(1);
+    let seat = Seat {
+        site,
+        generation: 1,
+        board,
+        row: board.claim(1).unwrap(),
+        listeners: vec![listener],
+        connections_max: 100,
+        look,
+        ready: None,
+        drain,
+        leave,
+        drain_timeout: Duration::from_secs(1),
+    };
     let worker = thread::spawn(move || {
         COUNTS.set(true);
         Worker::take(seat, &Limits::default()).unwrap().run().unwrap();

@@ -79,6 +79,14 @@ pub const SETTINGS: &[Setting] = &[
         config.open_max = Some(count(value)?);
         Ok(())
     }),
+    single("files-max", "N", "2000000", "most files and folders", |config, value| {
+        config.files_max = positive_count(value)?;
+        Ok(())
+    }),
+    single("connections-max", "N", "10000", "most connections of a worker", |config, value| {
+        config.connections_max = Some(positive_count(value)?);
+        Ok(())
+    }),
     single("target-max", "SIZE", "8KiB", "longest request target, or 414", |config, value| {
         config.limits.target_max = positive_size(value)?;
         Ok(())
@@ -111,6 +119,10 @@ pub const SETTINGS: &[Setting] = &[
         config.limits.write_timeout = duration(value)?;
         Ok(())
     }),
+    single("watchdog", "TIME", "10s", "without a sign of life: replaced", |config, value| {
+        config.watchdog = watchdog(value)?;
+        Ok(())
+    }),
     single("drain-timeout", "TIME", "20s", "for answers in flight at the end", |config, value| {
         config.drain_timeout = duration(value)?;
         Ok(())
@@ -140,11 +152,28 @@ fn listen(config: &mut Config, value: &str) -> Result<(), String> {
 /// `UID` or `UID:GID`; a group that is not given has the user's number.
 fn user(value: &str) -> Option<User> {
     let (uid, gid) = value.split_once(':').unwrap_or((value, value));
-    Some(User { uid: uid.parse().ok()?, gid: gid.parse().ok()? })
+    // The highest number means "no change" to setuid(2).
+    let id = |text: &str| text.parse().ok().filter(|&id| id < u32::MAX);
+    Some(User { uid: id(uid)?, gid: id(gid)? })
 }
 
 fn count(value: &str) -> Result<usize, String> {
     value.parse().map_err(|_| "is not a number; write digits, such as 100".to_owned())
+}
+
+fn positive_count(value: &str) -> Result<usize, String> {
+    match count(value)? {
+        0 => Err("would leave nothing to serve; write 1 or more".to_owned()),
+        count => Ok(count),
+    }
+}
+
+/// A heart beats once a second, and one that is listened to once a second may miss a beat.
+fn watchdog(value: &str) -> Result<Duration, String> {
+    match duration(value)? {
+        short if short < Duration::from_secs(3) => Err("is too short; write 3s or more".to_owned()),
+        watchdog => Ok(watchdog),
+    }
 }
 
 fn duration(value: &str) -> Result<Duration, String> {

@@ -77,6 +77,9 @@ fn a_mistake_names_the_setting_and_the_mend() {
         (&["--head-max", "0"], ["--head-max", "write 1"]),
         (&["--workers", "0"], ["--workers", "write 1"]),
         (&["--user", "www-data"], ["--user", "65532:65532"]),
+        (&["--user", "4294967295"], ["--user", "65532:65532"]),
+        (&["--watchdog", "2s"], ["--watchdog", "write 3s"]),
+        (&["--connections-max", "0"], ["--connections-max", "write 1"]),
         (&["--listen", "8080"], ["--listen: \"8080\"", "127.0.0.1:8080"]),
         (&["--listen", "[::]:1", "--listen", "[::]:1"], ["--listen", "once"]),
         (&["--idle-timout", "5s"], ["--idle-timout", "did you mean --idle-timeout?"]),
@@ -90,6 +93,15 @@ fn a_mistake_names_the_setting_and_the_mend() {
     }
     assert!(complaint(&[], &[("TINE_WORKERS", "x")]).starts_with("TINE_WORKERS: \"x\""));
     assert!(complaint(&[], &[("PORT", "http")]).starts_with("PORT: \"http\""));
+}
+
+#[test]
+fn help_is_given_whatever_else_is_wrong_and_port_only_read_where_it_counts() {
+    for args in [["--help"], ["--version"]] {
+        let told = run(&args, &[("TINE_WORKERS", "x"), ("PORT", "x")]);
+        assert!(matches!(told, Ok(Command::Print(_))), "{args:?}");
+    }
+    assert!(run(&["--listen", "127.0.0.1:0"], &[("PORT", "x")]).is_ok());
 }
 
 #[test]

@@ -105,7 +105,9 @@ impl<'h, 'b> Fields<'h, 'b> {
         let usual = fields_max.min(USUAL);
         let outcome = match httparse::parse_headers(bytes, &mut slots.usual[..usual]) {
             Err(Error::TooManyHeaders) if fields_max > USUAL => {
-                slots.many.resize(fields_max, EMPTY_HEADER);
+                // No line is shorter than its colon, a name of one letter and the CRLF.
+                let lines_max = fields_max.min(bytes.len() / "a:\r\n".len() + 1);
+                slots.many.resize(lines_max, EMPTY_HEADER);
                 httparse::parse_headers(bytes, &mut slots.many)
             }
             outcome => outcome,

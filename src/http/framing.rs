@@ -2,6 +2,7 @@
 //! taken for the next request: that is how requests are smuggled (RFC 9112 §6, §11.2).
 
 use super::fields::{Fields, Name};
+use super::octets::TOKEN;
 use super::request::Reject;
 
 /// How a body's length is known.
@@ -66,9 +67,14 @@ fn decimal(digits: &[u8]) -> Result<u64, Reject> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Discard {
     at: At,
-    /// Octets that may still come, the chunks' framing included.
+    /// Octets of the body that may still come.
     allowance: u64,
+    /// Octets of the chunks' own lines that may still come: sizes, extensions, trailers.
+    lines_allowance: u64,
 }
+
+/// Most octets that the lines of a chunked body may have in all.
+const LINES_MAX: u64 = 16 * 1024;
 
 /// Where in the body the next octet stands (RFC 9112 §7.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +88,8 @@ enum At {
     DataCr,
     DataLf,
     TrailerStart,
-    Trailer,
+    TrailerName,
+    TrailerValue,
     TrailerLf,
     EndLf,
     End,
@@ -100,7 +107,7 @@ impl Discard {
             Framing::Length(length) => At::Counted(length),
             Framing::Chunked => At::FirstDigit,
         };
-        Ok(Self { at, allowance: body_max })
+        Ok(Self { at, allowance: body_max, lines_allowance: LINES_MAX })
     }
 
     /// Whether the body's end was seen.
@@ -116,18 +123,18 @@ impl Discard {
     pub fn consume(&mut self, bytes: &[u8]) -> Result<usize, Reject> {
         let mut used = 0;
         while used < bytes.len() && !self.is_done() {
-            let step = match self.at {
+            let (step, allowance) = match self.at {
                 At::Counted(left) | At::Data(left) => {
                     let here = left.min((bytes.len() - used) as u64);
                     self.at = self.at.after_data(left - here);
-                    here
+                    (here, &mut self.allowance)
                 }
                 at => {
                     self.at = at.after(bytes[used]).ok_or(Reject::BadRequest)?;
-                    1
+                    (1, &mut self.lines_allowance)
                 }
             };
-            self.allowance = self.allowance.checked_sub(step).ok_or(Reject::ContentTooLarge)?;
+            *allowance = allowance.checked_sub(step).ok_or(Reject::ContentTooLarge)?;
             used += usize::try_from(step).expect("a step is no longer than the bytes at hand");
         }
         Ok(used)
@@ -147,7 +154,6 @@ impl At {
     /// The place behind one octet of the chunks' framing; none if it may not stand here.
     fn after(self, byte: u8) -> Option<Self> {
         let is_text = byte == b'\t' || (byte >= b' ' && byte != 0x7f);
-        let is_blank = byte == b'\t' || byte == b' ';
         match (self, byte) {
             (Self::FirstDigit, _) => Some(Self::Size(hex(byte)?)),
             (Self::Size(size), b';') => Some(Self::Extension(size)),
@@ -159,9 +165,12 @@ impl At {
             (Self::DataCr, b'\r') => Some(Self::DataLf),
             (Self::DataLf, b'\n') => Some(Self::FirstDigit),
             (Self::TrailerStart, b'\r') => Some(Self::EndLf),
-            (Self::Trailer, b'\r') => Some(Self::TrailerLf),
-            (Self::TrailerStart, _) if is_text && !is_blank => Some(Self::Trailer),
-            (Self::Trailer, _) if is_text => Some(Self::Trailer),
+            (Self::TrailerStart | Self::TrailerName, _) if TOKEN.has(byte) => {
+                Some(Self::TrailerName)
+            }
+            (Self::TrailerName, b':') => Some(Self::TrailerValue),
+            (Self::TrailerValue, b'\r') => Some(Self::TrailerLf),
+            (Self::TrailerValue, _) if is_text => Some(Self::TrailerValue),
             (Self::TrailerLf, b'\n') => Some(Self::TrailerStart),
             (Self::EndLf, b'\n') => Some(Self::End),
             _ => None,
@@ -258,6 +267,10 @@ mod tests {
             "0\r\na\n",
             "0\r\n\n",
             "0\r\n a: b\r\n",
+            "0\r\nno colon\r\n",
+            "0\r\nnocolon\r\n",
+            "0\r\na : b\r\n",
+            "0\r\n: b\r\n",
             "10000000000000000\r\n",
             "fffffffffffffffff\r\n",
             "0\r\na: \x01\r\n",
@@ -270,9 +283,10 @@ mod tests {
     fn a_body_has_a_largest_size_in_every_framing() {
         assert_eq!(Discard::new(Framing::Length(100), 99), Err(Reject::ContentTooLarge));
         assert!(Discard::new(Framing::Length(99), 99).is_ok());
-        assert_eq!(discard("3\r\nabc\r\n0\r\n\r\n", 13), Ok((13, true)));
-        assert_eq!(discard("3\r\nabc\r\n0\r\n\r\n", 12), Err(Reject::ContentTooLarge));
-        let long_extension = format!("1;{}\r\n", "a".repeat(200));
-        assert_eq!(discard(&long_extension, 99), Err(Reject::ContentTooLarge));
+        assert_eq!(discard("3\r\nabc\r\n0\r\n\r\n", 3), Ok((13, true)));
+        assert_eq!(discard("3\r\nabc\r\n0\r\n\r\n", 2), Err(Reject::ContentTooLarge));
+        let mut long = Discard::new(Framing::Chunked, 99).unwrap();
+        assert!(long.consume(b"1;").is_ok());
+        assert_eq!(long.consume(&[b'a'; 20_000]), Err(Reject::ContentTooLarge));
     }
 }

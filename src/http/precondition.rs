@@ -25,31 +25,53 @@ pub enum Verdict {
     Failed,
 }
 
-/// Weighs the conditions in the order of RFC 9110 §13.2.2, for GET and HEAD and an answer that
-/// would be 200. A condition on a validator that there is not, or with a date that cannot be
-/// read, is passed over.
-pub fn evaluate(fields: &Fields<'_, '_>, validators: Validators<'_>) -> Verdict {
-    let date = |name| fields.only(name).and_then(seconds).zip(validators.modified);
-    let is_ours = |tag: Tag<'_>| validators.etag.is_some_and(|etag| etag.as_bytes() == tag.text);
-    if fields.has(Name::IfMatch) {
-        if !lists(fields, Name::IfMatch, |tag| !tag.weak && is_ours(tag)) {
-            return Verdict::Failed;
+/// The conditions of a request, compared with a tag but not yet with a date: a file's date may have
+/// to be found out first. A date that cannot be read is passed over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Conditions {
+    /// Whether `If-Match` fits.
+    matches: Option<bool>,
+    /// Whether `If-None-Match` fits.
+    none_matches: Option<bool>,
+    /// In seconds since 1970.
+    unmodified_since: Option<u64>,
+    /// In seconds since 1970.
+    modified_since: Option<u64>,
+}
+
+impl Conditions {
+    /// Reads them for a representation with this tag.
+    pub fn read(fields: &Fields<'_, '_>, etag: Option<&ETag>) -> Self {
+        let date = |name| fields.only(name).and_then(seconds);
+        let is_ours = |tag: Tag<'_>| etag.is_some_and(|etag| etag.as_bytes() == tag.text);
+        let has = |name| fields.has(name).then_some(name);
+        Self {
+            matches: has(Name::IfMatch)
+                .map(|name| lists(fields, name, |tag| !tag.weak && is_ours(tag))),
+            none_matches: has(Name::IfNoneMatch).map(|name| lists(fields, name, is_ours)),
+            unmodified_since: date(Name::IfUnmodifiedSince),
+            modified_since: date(Name::IfModifiedSince),
         }
-    } else if let Some((limit, modified)) = date(Name::IfUnmodifiedSince)
-        && modified > limit
-    {
-        return Verdict::Failed;
     }
-    if fields.has(Name::IfNoneMatch) {
-        if lists(fields, Name::IfNoneMatch, is_ours) {
-            return Verdict::Unchanged;
+
+    /// Weighs them in the order of RFC 9110 §13.2.2, for GET and HEAD and an answer that would be
+    /// 200. A date is not compared with one that there is not.
+    pub fn weigh(&self, modified: Option<u64>) -> Verdict {
+        let since = |limit: Option<u64>| limit.zip(modified);
+        let fails = match self.matches {
+            Some(fits) => !fits,
+            None => since(self.unmodified_since).is_some_and(|(limit, modified)| modified > limit),
+        };
+        let is_unchanged = match self.none_matches {
+            Some(fits) => fits,
+            None => since(self.modified_since).is_some_and(|(limit, modified)| modified <= limit),
+        };
+        match (fails, is_unchanged) {
+            (true, _) => Verdict::Failed,
+            (false, true) => Verdict::Unchanged,
+            (false, false) => Verdict::Proceed,
         }
-    } else if let Some((limit, modified)) = date(Name::IfModifiedSince)
-        && modified <= limit
-    {
-        return Verdict::Unchanged;
     }
-    Verdict::Proceed
 }
 
 /// Whether the field is `*`, or has a tag that fits.
@@ -112,7 +134,7 @@ mod tests {
         let block = format!("{block}\r\n\r\n");
         let mut slots = Slots::new();
         let parsed = Fields::parse(block.as_bytes(), &mut slots, 9).unwrap();
-        evaluate(&parsed.unwrap().0, validators)
+        Conditions::read(&parsed.unwrap().0, validators.etag).weigh(validators.modified)
     }
 
     #[test]

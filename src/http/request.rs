@@ -52,6 +52,13 @@ pub enum Persistence {
     Close,
 }
 
+impl Persistence {
+    /// Whether nothing follows the answer.
+    pub fn closes(self) -> bool {
+        self == Self::Close
+    }
+}
+
 /// Why a request cannot be understood. Each ends its connection: where the next request would
 /// begin is not certain any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,6 +153,13 @@ impl<'h, 'b> Request<'h, 'b> {
         let expectation = expectation(&fields, line.minor, framing);
         Ok(Self { method: line.method, target, fields, framing, persistence, expectation })
     }
+}
+
+/// Whether a request, as far as it has come, is one of HEAD: no answer to it has a body, not even
+/// the refusal of what is wrong further on.
+pub fn is_head_request(bytes: &[u8]) -> bool {
+    let start = bytes.iter().position(|byte| !b"\r\n".contains(byte)).unwrap_or(0);
+    bytes[start..].starts_with(b"HEAD ")
 }
 
 /// Where the request line begins; none while there are empty lines only.

@@ -62,6 +62,11 @@ impl<'s> Link<'s> {
         self.ended |= event.is_read_closed() || event.is_error();
     }
 
+    /// Has the next pump look for bytes that no event has announced yet.
+    pub(super) fn look_again(&mut self) {
+        self.readable = true;
+    }
+
     /// Does what the connection wants.
     pub(super) fn pump(&mut self, input: &mut [u8], turn: &mut Turn<'_, 's>) -> Progress {
         for _ in 0..STEPS_MAX {

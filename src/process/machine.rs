@@ -1,14 +1,15 @@
 //! What the machine, or the container, allows: the defaults that depend on it.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 
-use crate::config::{Config, MEMORY_MAX, OPEN_MAX};
+use crate::config::{CONNECTIONS_MAX, Config, MEMORY_MAX, OPEN_MAX};
 use crate::site::SiteLimits;
+
+use super::cgroup::ControlGroup;
 
 /// Most worker processes by default.
 const WORKERS_MAX: u64 = 16;
@@ -18,16 +19,30 @@ const OTHER_PROCESSES: u64 = 6;
 const GENERATIONS: u64 = 3;
 /// What a worker may need of a container's memory beside the site, in bytes.
 const WORKER_MEMORY: u64 = 8 * 1024 * 1024;
+/// Descriptors of a worker that are neither connections nor files of the site: listeners, pipes,
+/// the poll, and some to spare.
+const OTHER_DESCRIPTORS: usize = 48;
 
-/// What there is. None is no limit.
+/// What there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Machine {
+    /// Those that this process may run on.
     cpus: u64,
-    /// Of the control group, in bytes.
-    memory: Option<u64>,
-    /// Of the control group.
-    pids: Option<u64>,
-    descriptors: u64,
+    group: ControlGroup,
+    descriptors: usize,
+}
+
+/// What tine allows itself here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Allowance {
+    /// How many workers to run.
+    pub(super) workers: usize,
+    /// What their number comes from.
+    pub(super) reason: &'static str,
+    /// What the site may cost.
+    pub(super) site: SiteLimits,
+    /// Most connections of each worker.
+    pub(super) connections_max: usize,
 }
 
 impl Machine {
@@ -36,40 +51,44 @@ impl Machine {
         let cpus = sched_getaffinity(Pid::from_raw(0)).map_or(1, |set| {
             (0..CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap_or(false)).count()
         });
-        let group = ControlGroup::read(Path::new("/"));
-        Self {
-            cpus: (cpus as u64).min(group.cpus.unwrap_or(u64::MAX)).max(1),
-            memory: group.memory,
-            pids: group.pids,
-            descriptors: raise_descriptor_limit(),
-        }
+        let descriptors = usize::try_from(raise_descriptor_limit()).unwrap_or(usize::MAX);
+        Self { cpus: cpus as u64, group: ControlGroup::read(Path::new("/")), descriptors }
     }
 
-    /// How many workers to run.
-    pub(super) fn workers(&self, config: &Config) -> usize {
-        if let Some(workers) = config.workers {
-            return workers.get();
-        }
-        let by_pids = self.pids.map(|pids| pids.saturating_sub(OTHER_PROCESSES) / GENERATIONS);
-        let by_memory = self.memory.map(|memory| {
-            memory.saturating_sub(self.site_limits(config).memory_max) / WORKER_MEMORY
-        });
-        let limits = [Some(WORKERS_MAX), by_pids, by_memory];
-        let workers = limits.into_iter().flatten().fold(self.cpus, u64::min).max(1);
-        usize::try_from(workers).unwrap_or(1)
-    }
-
-    /// What the site may cost.
-    pub(super) fn site_limits(&self, config: &Config) -> SiteLimits {
-        let quarter = |all: u64| all / 4;
-        let descriptors = usize::try_from(quarter(self.descriptors)).unwrap_or(usize::MAX);
-        SiteLimits {
+    /// Settles what was left to the machine.
+    pub(super) fn allow(&self, config: &Config) -> Allowance {
+        let site = SiteLimits {
             inline_max: config.inline_max,
-            memory_max: config
-                .memory_max
-                .unwrap_or_else(|| self.memory.map_or(MEMORY_MAX, quarter).min(MEMORY_MAX)),
-            open_max: config.open_max.unwrap_or(OPEN_MAX).min(descriptors),
-        }
+            memory_max: config.memory_max.unwrap_or_else(|| {
+                self.group.memory.map_or(MEMORY_MAX, |memory| memory / 4).min(MEMORY_MAX)
+            }),
+            open_max: config.open_max.unwrap_or(OPEN_MAX).min(self.descriptors / 4),
+            files_max: config.files_max,
+        };
+        let (workers, reason) = match config.workers {
+            Some(workers) => (workers.get(), "--workers"),
+            None => self.workers(&site),
+        };
+        let room = self.descriptors.saturating_sub(site.open_max + OTHER_DESCRIPTORS).max(1);
+        let connections_max = config.connections_max.unwrap_or(CONNECTIONS_MAX).min(room);
+        Allowance { workers, reason, site, connections_max }
+    }
+
+    /// As many as everything allows, and what allowed the fewest.
+    fn workers(&self, site: &SiteLimits) -> (usize, &'static str) {
+        let ControlGroup { cpus, memory, pids } = self.group;
+        let by_pids = |pids: u64| pids.saturating_sub(OTHER_PROCESSES) / GENERATIONS;
+        let by_memory = |memory: u64| memory.saturating_sub(site.memory_max) / WORKER_MEMORY;
+        let limits = [
+            (Some(self.cpus), "one for each CPU"),
+            (cpus, "by the CPU quota"),
+            (Some(WORKERS_MAX), "the most by default"),
+            (pids.map(by_pids), "by the limit on processes"),
+            (memory.map(by_memory), "by the memory limit"),
+        ];
+        let limits = limits.into_iter().filter_map(|(most, reason)| Some((most?, reason)));
+        let (most, reason) = limits.min_by_key(|&(most, _)| most).unwrap_or((1, "one at least"));
+        (usize::try_from(most.max(1)).unwrap_or(1), reason)
     }
 }
 
@@ -79,122 +98,55 @@ fn raise_descriptor_limit() -> u64 {
     if setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft }
 }
 
-/// The limits of a control group and those above it (cgroups(7)), of either version.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct ControlGroup {
-    /// Whole ones, rounded up.
-    cpus: Option<u64>,
-    memory: Option<u64>,
-    pids: Option<u64>,
-}
-
-impl ControlGroup {
-    /// Reads them beneath `top`, which is `/` but for tests.
-    fn read(top: &Path) -> Self {
-        let memberships = fs::read_to_string(top.join("proc/self/cgroup")).unwrap_or_default();
-        let mut group = Self::default();
-        for membership in memberships.lines() {
-            let mut parts = membership.splitn(3, ':').skip(1);
-            let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { continue };
-            for folder in folders(&top.join("sys/fs/cgroup").join(controllers), path) {
-                group.tighten(&folder);
-            }
-        }
-        group
-    }
-
-    /// Takes the limits in one folder over where they are tighter. A file that is not there, or
-    /// says `max` or -1, is no limit.
-    fn tighten(&mut self, folder: &Path) {
-        let text = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_default();
-        let number = |name: &str| text(name).trim().parse::<u64>().ok();
-        let quota_v2 = text("cpu.max");
-        let quota_v2 = quota_v2
-            .split_once(' ')
-            .and_then(|(quota, period)| Some((quota.parse().ok()?, period.trim().parse().ok()?)));
-        let quota_v1 = || number("cpu.cfs_quota_us").zip(number("cpu.cfs_period_us"));
-        let cpus = quota_v2
-            .or_else(quota_v1)
-            .filter(|&(_, period)| period > 0)
-            .map(|(quota, period): (u64, u64)| quota.div_ceil(period));
-        tighten(&mut self.cpus, cpus);
-        tighten(&mut self.memory, number("memory.max"));
-        tighten(&mut self.memory, number("memory.limit_in_bytes"));
-        tighten(&mut self.pids, number("pids.max"));
-    }
-}
-
-fn tighten(limit: &mut Option<u64>, found: Option<u64>) {
-    *limit = [*limit, found].into_iter().flatten().min();
-}
-
-/// The folders of a group and of those above it. In a container the path may be the host's and
-/// not be there; the top folder is the container's own then, and always is.
-fn folders(mount: &Path, group: &str) -> Vec<PathBuf> {
-    let group = Path::new(group.trim_start_matches('/'));
-    group.ancestors().map(|ancestor| mount.join(ancestor)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const BIG: Machine = Machine { cpus: 4, memory: None, pids: None, descriptors: 20_000 };
+    const FREE: ControlGroup = ControlGroup { cpus: None, memory: None, pids: None };
+    const BIG: Machine = Machine { cpus: 4, group: FREE, descriptors: 20_000 };
+    const MIB: u64 = 1 << 20;
 
-    fn tree(files: &[(&str, &str)]) -> ControlGroup {
-        let top = tempfile::tempdir().unwrap();
-        for (path, text) in files {
-            let path = top.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-        ControlGroup::read(top.path())
-    }
-
-    #[test]
-    fn limits_of_both_versions_are_read_from_all_levels() {
-        let v2 = tree(&[
-            ("proc/self/cgroup", "0::/a/b\n"),
-            ("sys/fs/cgroup/a/cpu.max", "150000 100000\n"),
-            ("sys/fs/cgroup/a/b/cpu.max", "max 100000\n"),
-            ("sys/fs/cgroup/a/memory.max", "max\n"),
-            ("sys/fs/cgroup/a/b/memory.max", "16777216\n"),
-            ("sys/fs/cgroup/a/pids.max", "99\n"),
-            ("sys/fs/cgroup/a/b/pids.max", "16\n"),
-        ]);
-        let expected = ControlGroup { cpus: Some(2), memory: Some(1 << 24), pids: Some(16) };
-        assert_eq!(v2, expected);
-        let v1 = tree(&[
-            ("proc/self/cgroup", "5:memory:/host\n4:cpu,cpuacct:/host\n3:pids:/host\n"),
-            ("sys/fs/cgroup/memory/memory.limit_in_bytes", "16777216\n"),
-            ("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "50000\n"),
-            ("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "100000\n"),
-            ("sys/fs/cgroup/pids/pids.max", "16\n"),
-        ]);
-        assert_eq!(v1, ControlGroup { cpus: Some(1), ..expected });
-        let unlimited =
-            [("proc/self/cgroup", "4:cpu:/\n"), ("sys/fs/cgroup/cpu/cpu.cfs_quota_us", "-1")];
-        assert_eq!(tree(&unlimited), ControlGroup::default());
+    fn within(cpus: Option<u64>, memory: Option<u64>, pids: Option<u64>) -> Machine {
+        Machine { group: ControlGroup { cpus, memory, pids }, ..BIG }
     }
 
     #[test]
     fn workers_are_as_many_as_everything_allows() {
-        let config = Config::default();
-        assert_eq!(BIG.workers(&config), 4);
-        assert_eq!(Machine { cpus: 64, ..BIG }.workers(&config), 16);
-        assert_eq!(Machine { pids: Some(16), ..BIG }.workers(&config), 3);
-        assert_eq!(Machine { pids: Some(4), ..BIG }.workers(&config), 1);
-        assert_eq!(Machine { memory: Some(16 << 20), ..BIG }.workers(&config), 1);
-        let asked = Config { workers: 7.try_into().ok(), ..config };
-        assert_eq!(Machine { pids: Some(4), ..BIG }.workers(&asked), 7);
+        for (machine, workers, reason) in [
+            (BIG, 4, "one for each CPU"),
+            (Machine { cpus: 64, ..BIG }, 16, "the most by default"),
+            (within(Some(2), None, None), 2, "by the CPU quota"),
+            (within(Some(9), None, None), 4, "one for each CPU"),
+            (within(None, None, Some(16)), 3, "by the limit on processes"),
+            (within(None, None, Some(4)), 1, "by the limit on processes"),
+            (within(None, Some(32 * MIB), None), 3, "by the memory limit"),
+            (within(None, Some(MIB), None), 1, "by the memory limit"),
+        ] {
+            let allowed = machine.allow(&Config::default());
+            assert_eq!((allowed.workers, allowed.reason), (workers, reason), "{machine:?}");
+        }
+        let asked = Config { workers: 7.try_into().ok(), ..Config::default() };
+        assert_eq!(within(Some(1), None, Some(4)).allow(&asked).workers, 7);
     }
 
     #[test]
     fn a_small_container_holds_less_of_the_site() {
         let config = Config::default();
-        assert_eq!(BIG.site_limits(&config).memory_max, 64 << 20);
-        let small = Machine { memory: Some(16 << 20), descriptors: 64, ..BIG };
-        assert_eq!(small.site_limits(&config).memory_max, 4 << 20);
-        assert_eq!(small.site_limits(&config).open_max, 16);
+        assert_eq!(BIG.allow(&config).site.memory_max, 64 * MIB);
+        let small = within(None, Some(16 * MIB), None).allow(&config);
+        assert_eq!(small.site.memory_max, 4 * MIB);
+    }
+
+    #[test]
+    fn connections_and_files_fit_the_descriptor_limit() {
+        let allow = |descriptors, config: &Config| Machine { descriptors, ..BIG }.allow(config);
+        let config = Config::default();
+        assert_eq!(allow(20_000, &config).connections_max, 10_000);
+        let few = allow(64, &config);
+        assert_eq!((few.site.open_max, few.connections_max), (16, 1));
+        let some = allow(1024, &config);
+        assert_eq!((some.site.open_max, some.connections_max), (256, 720));
+        let asked = Config { connections_max: Some(5), ..config };
+        assert_eq!(allow(20_000, &asked).connections_max, 5);
     }
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -16,17 +17,18 @@ use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use nix::sys::socket::{Shutdown, shutdown};
-use nix::unistd::{ForkResult, Uid, getpid, getppid};
+use nix::unistd::{Pid, Uid, getpid, getppid};
 
+use crate::board::{Board, Counter, Row};
 use crate::config::Config;
-use crate::failure::Failure;
+use crate::failure::{Failure, Fault};
 use crate::site::Root;
 use crate::sys::descriptors::close_inherited;
-use crate::sys::door;
-use crate::sys::fork::fork;
-use crate::sys::signals;
+use crate::sys::{door, shared, signals};
 
-use super::post::{Post, cause, reap};
+use super::crew::{Crew, Step, Watch};
+use super::figures::{bytes, counted};
+use super::machine::{Allowance, Machine};
 use super::word::{Speaker, Word};
 use super::{Fate, failed, listen, say, user, wait, watch};
 
@@ -37,13 +39,21 @@ const STOPS: Token = Token(1);
 const LISTENER_PAUSE: Duration = Duration::from_millis(20);
 /// What the others have beyond the drain timeout to leave by themselves.
 const LEAVE_TIME: Duration = Duration::from_secs(2);
+/// Least rows of the board, and how many there are for each worker: those of former generations
+/// and of publishers want theirs too.
+const ROWS_MIN: usize = 64;
+const ROWS_PER_WORKER: usize = 8;
 
 /// What a publisher is born with.
 pub(super) struct Office {
     /// The folder to compile.
     pub(super) root: Root,
+    /// What may be used up.
+    pub(super) allowance: Allowance,
     /// For the workers.
     pub(super) listeners: Vec<TcpListener>,
+    /// What everybody knows.
+    pub(super) board: Board<'static>,
     /// To drain, and leave then.
     pub(super) drain: Word,
     /// To leave at once; the master's death says it.
@@ -64,15 +74,18 @@ pub(super) struct Master {
     /// Owned here alone, so that a child drops it with the rest.
     _waker: Arc<Waker>,
     terminal: Terminal,
-    publisher: Post,
+    /// The publisher, and whoever was orphaned.
+    crew: Crew,
     drain_timeout: Duration,
+    pid: Pid,
 }
 
 /// The way out.
 struct Drain {
     /// When to look whether the listeners can end; none once they have.
     look_at: Option<Instant>,
-    deadline: Instant,
+    /// When the listeners end at the latest.
+    latest: Instant,
 }
 
 impl Master {
@@ -88,6 +101,10 @@ impl Master {
         check_readable(&root, &config.root)?;
         let (say_drain, drain) = Word::new()?;
         let (say_leave, leave) = Word::new()?;
+        let allowance = Machine::read().allow(config);
+        let rows = ROWS_MIN.max(ROWS_PER_WORKER * allowance.workers);
+        let words = shared::words(Board::words(rows)).map_err(failed("cannot share memory"))?;
+        let board = Board::new(words);
 
         let poll = Poll::new().map_err(failed("cannot watch for events"))?;
         let terminal = Terminal::look();
@@ -98,8 +115,9 @@ impl Master {
         let stops = count_stops(&waker)?;
         // Orphans come to the master, also where it is not PID 1.
         prctl::set_child_subreaper(true).map_err(failed("cannot adopt orphans"))?;
+        let (watch, now) = (Watch::OnceReady, Instant::now());
         Ok(Self {
-            office: Office { root, listeners, drain, leave },
+            office: Office { root, allowance, listeners, board, drain, leave },
             drain: Some(say_drain),
             _leave: say_leave,
             poll,
@@ -107,8 +125,9 @@ impl Master {
             stops,
             _waker: waker,
             terminal,
-            publisher: Post::vacant(Instant::now()),
+            crew: Crew::new("publisher", 1, watch, config.watchdog, board, now),
             drain_timeout: config.drain_timeout,
+            pid: getpid(),
         })
     }
 
@@ -116,25 +135,30 @@ impl Master {
     ///
     /// # Errors
     /// If it is told so twice, or cannot wait for events.
-    pub(super) fn run(mut self) -> Result<Fate<Office>, Failure> {
+    pub(super) fn run(mut self) -> Result<Fate<(Office, Row<'static>)>, Failure> {
         let mut events = Events::with_capacity(8);
         let mut drain: Option<Drain> = None;
         let mut now = Instant::now();
         loop {
-            if drain.is_none()
-                && self.publisher.due().is_some_and(|due| due <= now)
-                && self.fill_office(now)?
-            {
-                return Ok(Fate::Born(self.office));
-            }
-            let wake_at = match &drain {
-                Some(drain) => Some(drain.look_at.unwrap_or(drain.deadline)),
-                None => self.publisher.due(),
+            let mut wake_at = match self.crew.act(now)? {
+                Step::Wait(until) => until,
+                Step::Born(row) => {
+                    self.bind_to_parent()?;
+                    return Ok(Fate::Born((self.office, row)));
+                }
+                Step::End => {
+                    self.take_stock();
+                    return Ok(Fate::Done(ExitCode::SUCCESS));
+                }
             };
-            let timeout = wake_at.map(|at| at.saturating_duration_since(now));
-            wait(&mut self.poll, &mut events, timeout)?;
+            if let Some(look_at) = drain.as_ref().and_then(|drain| drain.look_at) {
+                wake_at = wake_at.min(look_at);
+            }
+            wait(&mut self.poll, &mut events, Some(wake_at.saturating_duration_since(now)))?;
             now = Instant::now();
-            let has_children = self.reap(now);
+            if let Some(code) = self.tend(now) {
+                return Ok(Fate::Done(code));
+            }
             self.count_hangups();
             let stops = self.stops.load(Ordering::Relaxed);
             match &mut drain {
@@ -143,48 +167,39 @@ impl Master {
                 Some(_) if stops > 1 => {
                     return Err(Failure::system("ended at once by a second signal"));
                 }
-                Some(drain) => {
-                    self.end_listeners(drain, now);
-                    if !has_children || now >= drain.deadline {
-                        self.publisher.kill();
-                        return Ok(Fate::Done);
-                    }
-                }
+                Some(drain) => self.end_listeners(drain, now),
             }
         }
     }
 
-    /// Forks a publisher; true in the child.
-    fn fill_office(&mut self, now: Instant) -> Result<bool, Failure> {
-        let master = getpid();
-        match fork() {
-            Ok(ForkResult::Parent { child }) => self.publisher.fill(child, now),
-            Ok(ForkResult::Child) => {
-                signals::leave_to_master()
-                    .and_then(|()| prctl::set_pdeathsig(Signal::SIGKILL))
-                    .map_err(failed("cannot set up the publisher"))?;
-                // The master may have died before that was asked for.
-                if getppid() != master {
-                    return Err(Failure::system("the master is gone"));
-                }
-                return Ok(true);
-            }
-            Err(errno) => {
-                say(&format!("cannot fork the publisher: {}; trying again", errno.desc()));
-                self.publisher.put_off(now);
-            }
-        }
-        Ok(false)
+    /// Has the kernel kill this publisher when the master dies.
+    fn bind_to_parent(&self) -> Result<(), Failure> {
+        prctl::set_pdeathsig(Signal::SIGKILL).map_err(failed("cannot set up the publisher"))?;
+        // The master may have died before that was asked for.
+        if getppid() == self.pid { Ok(()) } else { Err(Failure::system("the master is gone")) }
     }
 
-    /// Reaps the dead, orphans too; whether any child is left.
-    fn reap(&mut self, now: Instant) -> bool {
-        let Self { publisher, drain, .. } = self;
-        reap(|pid, status| {
-            if publisher.bury(pid, now) && drain.is_some() {
-                say(&format!("the publisher died ({}); starting another", cause(status)));
+    /// Looks after the publisher and the orphans; an exit code if there is no point in going on.
+    fn tend(&mut self, now: Instant) -> Option<ExitCode> {
+        for death in self.crew.tend(now) {
+            let is_mistake = death.exit_code() == Some(Fault::User as i32);
+            if is_mistake && self.office.board.serving() == 0 {
+                // The publisher has said what is wrong; it would be so again.
+                return Some(ExitCode::from(Fault::User as u8));
             }
-        })
+            if !self.crew.is_ending() {
+                say(&format!("the publisher died ({}); starting another", death.cause()));
+            }
+        }
+        None
+    }
+
+    /// The last line: what all of it came to.
+    fn take_stock(&self) {
+        let total = |counter| self.office.board.total(counter);
+        let answers = counted(total(Counter::Answered), "answer");
+        let connections = counted(total(Counter::Accepted), "connection");
+        say(&format!("done: {answers} on {connections}, {}", bytes(total(Counter::Sent))));
     }
 
     /// A SIGHUP counts as a word to stop if the terminal that tine was started at is gone.
@@ -194,7 +209,8 @@ impl Master {
                 continue;
             }
             if self.terminal.is_gone() {
-                self.stops.fetch_add(1, Ordering::Relaxed);
+                // A shell sends it, and the kernel once more: together they are one word.
+                self.stops.fetch_max(1, Ordering::Relaxed);
             } else {
                 say("SIGHUP: the folder is read at the start only; restart to serve what is new");
             }
@@ -208,8 +224,8 @@ impl Master {
                 say(&format!("connections may be reset at the end: {}", errno.desc()));
             }
         }
-        let look_at = Some(now + LISTENER_PAUSE);
-        Drain { look_at, deadline: now + self.drain_timeout + LEAVE_TIME }
+        self.crew.stop(now + self.drain_timeout + LEAVE_TIME, now);
+        Drain { look_at: Some(now + LISTENER_PAUSE), latest: now + self.drain_timeout }
     }
 
     /// Shuts the listeners down once the workers have taken all that was queued. To close them
@@ -218,8 +234,7 @@ impl Master {
         if drain.look_at.is_none_or(|at| now < at) {
             return;
         }
-        let is_late = now + LEAVE_TIME >= drain.deadline;
-        if is_late || !self.office.listeners.iter().any(has_queued) {
+        if now >= drain.latest || !self.office.listeners.iter().any(has_queued) {
             for listener in &self.office.listeners {
                 let _ = shutdown(listener.as_raw_fd(), Shutdown::Both);
             }
@@ -232,12 +247,16 @@ impl Master {
 
 fn open_root(path: &Path) -> Result<Root, Failure> {
     let shown = path.display();
-    Root::open(path).map_err(|error| {
+    Root::new(path).map_err(|error| {
         Failure::user(match error.kind() {
             io::ErrorKind::NotFound => format!("no folder {shown}; name one: tine FOLDER"),
             io::ErrorKind::NotADirectory => {
                 format!("{shown} is no folder; name the folder that the file is in")
             }
+            io::ErrorKind::PermissionDenied => format!(
+                "may not open the folder {shown}; let others in (chmod o+rx, also on what leads to \
+                 it), or start tine as who may"
+            ),
             _ => format!("cannot open the folder {shown}: {error}"),
         })
     })

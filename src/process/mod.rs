@@ -4,12 +4,17 @@
 //! has been given another role. A child unwinds to [`serve`], and by that drops what its parent
 //! held: no descriptor is closed by hand, and none is forgotten.
 
+mod cgroup;
 mod clock;
+mod crew;
+mod figures;
+mod idle;
 mod link;
+mod links;
 mod listen;
+mod listeners;
 mod machine;
 mod master;
-mod post;
 mod publisher;
 mod user;
 pub mod word;
@@ -17,6 +22,7 @@ pub mod worker;
 
 use std::io::{self, Write as _, stderr};
 use std::os::fd::AsRawFd as _;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
@@ -34,7 +40,7 @@ use worker::Worker;
 /// How a role ends.
 enum Fate<Next> {
     /// Its work is done, and so is its process.
-    Done,
+    Done(ExitCode),
     /// This process is its child, and begins here.
     Born(Next),
 }
@@ -43,22 +49,32 @@ enum Fate<Next> {
 ///
 /// # Errors
 /// What kept it from starting, or ended it early.
-pub fn serve(config: &Config, started: Instant) -> Result<(), Failure> {
+pub fn serve(config: &Config, started: Instant) -> Result<ExitCode, Failure> {
     let office = match Master::open(config)?.run()? {
-        Fate::Done => return Ok(()),
+        Fate::Done(code) => return Ok(code),
         Fate::Born(office) => office,
     };
     let seat = match Publisher::compile(office, config, started)?.run()? {
-        Fate::Done => return Ok(()),
+        Fate::Done(code) => return Ok(code),
         Fate::Born(seat) => seat,
     };
-    Worker::take(seat, &config.limits)?.run()
+    Worker::take(seat, &config.limits)?.run()?;
+    Ok(ExitCode::SUCCESS)
 }
 
-/// Says one line to the operator. If nobody listens, nobody is told.
+/// Says one line to the operator; control characters in it, as file names may have, are escaped.
+/// If nobody listens, nobody is told.
 pub fn say(line: &str) {
+    let mut text = String::from("tine: ");
+    for letter in line.chars() {
+        match letter {
+            _ if letter.is_control() => text.extend(letter.escape_default()),
+            _ => text.push(letter),
+        }
+    }
+    text.push('\n');
     // One write, so that lines of several processes do not mix.
-    let _ = stderr().write_all(format!("tine: {line}\n").as_bytes());
+    let _ = stderr().write_all(text.as_bytes());
 }
 
 /// A failure of the system at something that needs no explanation.

@@ -1,23 +1,23 @@
 //! The publisher: compiles the site, forks the workers that share it, and replaces those that die.
 
 use std::net::TcpListener;
+use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
 use mio::{Events, Poll, Token};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
-use nix::unistd::ForkResult;
 
+use crate::board::Row;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::http::date::HttpDate;
-use crate::site::{Compiled, Site, compile};
-use crate::sys::fork::fork;
-use crate::sys::signals;
+use crate::site::{CompileError, Compiled, Site, compile};
 
-use super::machine::Machine;
+use super::crew::{Crew, Step, Watch};
+use super::figures::{bytes, counted};
+use super::machine::Allowance;
 use super::master::Office;
-use super::post::{Post, cause, reap};
 use super::word::{Speaker, Word};
 use super::worker::Seat;
 use super::{Fate, failed, listen, say, wait, watch};
@@ -25,27 +25,33 @@ use super::{Fate, failed, listen, say, wait, watch};
 const SIGNALS: Token = Token(0);
 const DRAIN: Token = Token(1);
 const LEAVE: Token = Token(2);
+const READY: Token = Token(3);
 
 /// What the workers have beyond the drain timeout to leave by themselves.
 const LEAVE_TIME: Duration = Duration::from_secs(1);
 /// Most warnings of a compile that are shown one by one.
 const WARNINGS_MAX: usize = 10;
 
-/// The leader of the workers.
+/// The leader of a generation: a site and the workers that share it.
 pub(super) struct Publisher {
     /// What each worker is born with.
     seat: Seat,
-    /// Held for its end, by which the workers learn of this process's.
-    _leader: Speaker,
+    row: Row<'static>,
     poll: Poll,
     signals: SignalFd,
-    posts: Vec<Post>,
-    /// Said once all posts are filled.
-    announcement: Option<Announcement>,
+    workers: Crew,
+    /// None in office.
+    candidacy: Option<Candidacy>,
+    drain_timeout: Duration,
 }
 
-struct Announcement {
-    text: String,
+/// What a publisher has that is not in office yet.
+struct Candidacy {
+    /// Said when every worker is ready, or dead.
+    _ready: Word,
+    /// To have the workers look at the board.
+    _look: Speaker,
+    announcement: String,
     started: Instant,
 }
 
@@ -55,105 +61,122 @@ impl Publisher {
     /// # Errors
     /// If the folder cannot be read any more, or the system refuses a descriptor.
     pub(super) fn compile(
-        office: Office,
+        (office, row): (Office, Row<'static>),
         config: &Config,
         started: Instant,
     ) -> Result<Self, Failure> {
-        let Office { root, listeners, drain, leave } = office;
+        let Office { root, allowance, listeners, board, drain, leave } = office;
         let poll = Poll::new().map_err(failed("cannot watch for events"))?;
         let signals = watch(&poll, SIGNALS, &[Signal::SIGCHLD])?;
         drain.watch(&poll, DRAIN)?;
         leave.watch(&poll, LEAVE)?;
-        let (leader, retire) = Word::new()?;
+        let (say_look, look) = Word::new()?;
+        let (say_ready, ready) = Word::new()?;
+        ready.watch(&poll, READY)?;
 
-        let machine = Machine::read();
+        // Another publisher's time is its own, and not that since the program's start.
+        let (verb, started) = match board.serving() {
+            0 => ("serving", started),
+            _ => ("serving again", Instant::now()),
+        };
         let today = HttpDate::new(SystemTime::now());
-        let compiled = compile(root, &machine.site_limits(config), today.second())
-            .map_err(|error| Failure::system(format!("{}: {error}", config.root.display())))?;
+        let compiled = compile(root, &allowance.site, today.second()).map_err(|error| {
+            let line = format!("{}: {error}", config.root.display());
+            match error {
+                CompileError::Root(_) => Failure::system(line),
+                CompileError::TooMany(_) => Failure::user(line),
+            }
+        })?;
         warn(&compiled.warnings);
-        let workers = machine.workers(config);
-        let text = announcement(&compiled, config, &listeners, workers);
+        let announcement = announcement(verb, &compiled, config, &listeners, &allowance);
         // It lives as long as this process and all that are forked from it.
         let site: &'static Site = Box::leak(Box::new(compiled.site));
-        let drain_timeout = config.drain_timeout;
+        let Allowance { workers, connections_max, .. } = allowance;
         let now = Instant::now();
         Ok(Self {
-            seat: Seat { site, listeners, drain, leave, retire, drain_timeout },
-            _leader: leader,
+            seat: Seat {
+                site,
+                generation: board.next_generation(),
+                board,
+                row,
+                listeners,
+                connections_max,
+                look,
+                ready: Some(say_ready),
+                drain,
+                leave,
+                drain_timeout: config.drain_timeout,
+            },
+            row,
             poll,
             signals,
-            posts: (0..workers).map(|_| Post::vacant(now)).collect(),
-            announcement: Some(Announcement { text, started }),
+            workers: Crew::new("worker", workers, Watch::FromBirth, config.watchdog, board, now),
+            candidacy: Some(Candidacy { _ready: ready, _look: say_look, announcement, started }),
+            drain_timeout: config.drain_timeout,
         })
     }
 
-    /// Keeps the workers' posts filled until everybody is to leave.
+    /// Takes office once the workers are ready, and keeps their posts filled until everybody is to
+    /// leave.
     ///
     /// # Errors
-    /// If it cannot wait for events.
+    /// If a worker dies before it is ready, or it cannot wait for events.
     pub(super) fn run(mut self) -> Result<Fate<Seat>, Failure> {
         let mut events = Events::with_capacity(8);
-        let mut deadline: Option<Instant> = None;
         let mut now = Instant::now();
         loop {
-            if deadline.is_none() && self.fill_posts(now)? {
-                return Ok(Fate::Born(self.seat));
+            let wake_at = match self.workers.act(now)? {
+                Step::Wait(until) => until,
+                Step::Born(row) => return Ok(Fate::Born(Seat { row, ..self.seat })),
+                Step::End => return Ok(Fate::Done(ExitCode::SUCCESS)),
+            };
+            if !self.workers.is_empty() {
+                // From now on the word is the workers' own to say.
+                self.seat.ready = None;
             }
-            let wake_at = deadline.or_else(|| self.posts.iter().filter_map(Post::due).min());
-            let timeout = wake_at.map(|at| at.saturating_duration_since(now));
-            wait(&mut self.poll, &mut events, timeout)?;
+            wait(&mut self.poll, &mut events, Some(wake_at.saturating_duration_since(now)))?;
             now = Instant::now();
+            self.row.beat();
             for event in &events {
                 match event.token() {
-                    LEAVE => return Ok(Fate::Done),
-                    DRAIN => deadline = Some(now + self.seat.drain_timeout + LEAVE_TIME),
+                    LEAVE => return Ok(Fate::Done(ExitCode::SUCCESS)),
+                    DRAIN => self.workers.stop(now + self.drain_timeout + LEAVE_TIME, now),
+                    READY => {}
                     _ => while matches!(self.signals.read_signal(), Ok(Some(_))) {},
                 }
             }
-            let has_workers = self.reap(now, deadline.is_some());
-            if let Some(deadline) = deadline
-                && (!has_workers || now >= deadline)
-            {
-                self.posts.iter().for_each(Post::kill);
-                return Ok(Fate::Done);
+            if self.workers.is_ready() {
+                self.take_office();
             }
+            self.tend(now)?;
         }
     }
 
-    /// Forks a worker for each post that is due; true in the child.
-    fn fill_posts(&mut self, now: Instant) -> Result<bool, Failure> {
-        for post in &mut self.posts {
-            if post.due().is_none_or(|due| due > now) {
+    /// Makes this generation the one that serves. Those of the one before it find that on the
+    /// board and retire.
+    fn take_office(&mut self) {
+        if let Some(Candidacy { announcement, started, .. }) = self.candidacy.take() {
+            self.seat.board.serve(self.seat.generation);
+            self.row.set_ready();
+            let took = started.elapsed().as_micros();
+            say(&format!("{announcement}, ready in {}.{} ms", took / 1000, took % 1000 / 100));
+        }
+    }
+
+    fn tend(&mut self, now: Instant) -> Result<(), Failure> {
+        for death in self.workers.tend(now) {
+            let (pid, cause) = (death.pid, death.cause());
+            if self.workers.is_ending() {
                 continue;
             }
-            match fork() {
-                Ok(ForkResult::Parent { child }) => post.fill(child, now),
-                Ok(ForkResult::Child) => {
-                    signals::leave_to_master().map_err(failed("cannot set up the worker"))?;
-                    return Ok(true);
-                }
-                Err(errno) => {
-                    say(&format!("cannot fork a worker: {}; trying again", errno.desc()));
-                    post.put_off(now);
-                }
+            if self.candidacy.is_some() {
+                // Whoever serves now had better go on.
+                let line = format!("worker {pid} died before it was ready ({cause})");
+                return Err(Failure::system(line));
             }
+            say(&format!("worker {pid} died ({cause}); starting another"));
         }
-        if let Some(Announcement { text, started }) = self.announcement.take() {
-            let took = started.elapsed().as_micros();
-            say(&format!("{text}, ready in {}.{} ms", took / 1000, took % 1000 / 100));
-        }
-        Ok(false)
-    }
-
-    /// Reaps the dead; whether any worker is left.
-    fn reap(&mut self, now: Instant, draining: bool) -> bool {
-        let posts = &mut self.posts;
-        reap(|pid, status| {
-            let held_one = posts.iter_mut().any(|post| post.bury(pid, now));
-            if held_one && !draining {
-                say(&format!("worker {pid} died ({}); starting another", cause(status)));
-            }
-        })
+        Ok(())
     }
 }
 
@@ -166,34 +189,21 @@ fn warn(warnings: &[String]) {
 
 /// What is served, where, and by how many.
 fn announcement(
+    verb: &str,
     compiled: &Compiled,
     config: &Config,
     listeners: &[TcpListener],
-    workers: usize,
+    allowance: &Allowance,
 ) -> String {
     let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok());
     let urls: Vec<_> = addresses.map(listen::url).collect();
     format!(
-        "serving {} ({}, {}) on {} with {}",
+        "{verb} {} ({}, {}) on {} with {} ({})",
         config.root.display(),
-        counted(compiled.files, "file"),
+        counted(compiled.files as u64, "file"),
         bytes(compiled.bytes),
         urls.join(" and "),
-        counted(workers, "worker"),
+        counted(allowance.workers as u64, "worker"),
+        allowance.reason,
     )
-}
-
-fn counted(count: usize, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
-}
-
-/// In whole numbers, because formatting fractions would cost the binary 13 KB.
-fn bytes(count: u64) -> String {
-    let (unit, name) = match count {
-        0..1_000 => return format!("{count} B"),
-        1_000..1_000_000 => (1_000, "kB"),
-        1_000_000..1_000_000_000 => (1_000_000, "MB"),
-        _ => (1_000_000_000, "GB"),
-    };
-    format!("{}.{} {name}", count / unit, count % unit * 10 / unit)
 }

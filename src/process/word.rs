@@ -1,6 +1,6 @@
-//! A word from one process to many: the end of a pipe of which one process holds the only writing
-//! side. It reaches everybody who holds the reading side, whoever forked them; it cannot be lost,
-//! come twice, or fill anything up. Nothing is ever written.
+//! A word that processes say by letting go: the end of a pipe, which comes when the last one that
+//! holds its writing side has dropped it, or died. It reaches everybody who holds the reading side,
+//! whoever forked them; it cannot be lost, come twice, or fill anything up. Nothing is written.
 
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
@@ -13,7 +13,7 @@ use crate::failure::Failure;
 
 use super::failed;
 
-/// The side of the process that will say the word: by dropping this, or by its own end.
+/// The side of those who will say the word: by dropping this, or by their own end.
 #[derive(Debug)]
 pub struct Speaker(#[expect(dead_code, reason = "it is held for its end")] OwnedFd);
 

@@ -1,15 +1,13 @@
 //! A worker: one loop that accepts connections and takes each one on as far as its socket lets it.
 
-use std::collections::VecDeque;
 use std::net;
 use std::time::{Duration, Instant};
 
-use mio::net::{TcpListener, TcpStream};
+use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use nix::errno::Errno;
-use slab::Slab;
 
-use crate::conn::{Conn, Turn};
+use crate::board::{Board, Counter, Row};
+use crate::conn::{Conn, Phase, Turn};
 use crate::failure::Failure;
 use crate::http::limits::Limits;
 use crate::site::Site;
@@ -17,12 +15,14 @@ use crate::sys::door;
 
 use super::clock::Clock;
 use super::link::{Link, Progress};
-use super::word::Word;
+use super::links::Links;
+use super::listeners::{Accepted, Listeners};
+use super::word::{Speaker, Word};
 use super::{failed, wait};
 
 const DRAIN: Token = Token(0);
 const LEAVE: Token = Token(1);
-const RETIRE: Token = Token(2);
+const LOOK: Token = Token(2);
 /// The first listener; the others follow.
 const LISTENERS: usize = 3;
 /// The first connection; their keys follow.
@@ -34,7 +34,7 @@ const ACCEPTS_MAX: usize = 64;
 const EVENTS_MAX: usize = 1024;
 /// How much is read at once, in bytes; it is also the longest pipeline that one turn takes in.
 const INPUT: usize = 64 * 1024;
-/// How often deadlines are looked at.
+/// How often deadlines and the board are looked at, and the heart beats.
 const SWEEP: Duration = Duration::from_secs(1);
 /// The same while draining, when somebody waits for the end.
 const DRAIN_SWEEP: Duration = Duration::from_millis(50);
@@ -43,14 +43,24 @@ const DRAIN_SWEEP: Duration = Duration::from_millis(50);
 pub struct Seat {
     /// What there is to serve; shared with all workers by fork, and never changed.
     pub site: &'static Site,
+    /// The generation that it belongs to.
+    pub generation: u64,
+    /// Where it stands which generation serves.
+    pub board: Board<'static>,
+    /// This worker's own row there.
+    pub row: Row<'static>,
     /// Shared with all workers: the queue belongs to the listener and to none of them.
     pub listeners: Vec<net::TcpListener>,
+    /// Most connections at the same time.
+    pub connections_max: usize,
+    /// From the publisher, to its workers: to look at the board.
+    pub look: Word,
+    /// From the first workers of a generation, to their publisher: that they are ready.
+    pub ready: Option<Speaker>,
     /// From the master, to everybody: to drain, and leave then.
     pub drain: Word,
     /// From the master, to everybody: to leave at once.
     pub leave: Word,
-    /// From the publisher, to its workers: to leave the listeners to another's.
-    pub retire: Word,
     /// How long answers in flight may take at the end.
     pub drain_timeout: Duration,
 }
@@ -59,11 +69,13 @@ pub struct Seat {
 pub struct Worker<'l> {
     desk: Desk<'l>,
     poll: Poll,
-    /// Those that have not ended yet.
-    listeners: Vec<Option<Listener>>,
-    links: Slab<Link<'static>>,
-    /// Links with more to do, whom no event will announce.
-    unfinished: VecDeque<usize>,
+    listeners: Listeners,
+    links: Links<'static>,
+    connections_max: usize,
+    board: Board<'static>,
+    generation: u64,
+    /// Whether this generation had its turn to serve, or has it still.
+    has_served: bool,
     /// Held for their ends.
     _words: [Word; 3],
     drain_timeout: Duration,
@@ -75,54 +87,47 @@ pub struct Worker<'l> {
 struct Desk<'l> {
     site: &'static Site,
     limits: &'l Limits,
+    row: Row<'static>,
     clock: Clock,
-    draining: bool,
+    phase: Phase,
     input: Box<[u8]>,
     spare: Vec<u8>,
 }
 
-struct Listener {
-    socket: TcpListener,
-    /// Whether the queue may have connections for us. What comes later is announced by an event.
-    ready: bool,
-}
-
 impl<'l> Worker<'l> {
-    /// Takes a seat.
+    /// Takes a seat, and says that it is ready.
     ///
     /// # Errors
     /// If the system refuses what watching for events needs.
     pub fn take(seat: Seat, limits: &'l Limits) -> Result<Self, Failure> {
-        let Seat { site, listeners, drain, leave, retire, drain_timeout } = seat;
+        let Seat { site, generation, board, row, listeners, connections_max, .. } = seat;
         // A poll of its own: an inherited one would be the publisher's still.
         let poll = Poll::new().map_err(failed("cannot watch for events"))?;
-        drain.watch(&poll, DRAIN)?;
-        leave.watch(&poll, LEAVE)?;
-        retire.watch(&poll, RETIRE)?;
-        let listeners = listeners.into_iter().enumerate().map(|(index, socket)| {
-            let mut socket = TcpListener::from_std(socket);
-            poll.registry()
-                .register(&mut socket, Token(LISTENERS + index), Interest::READABLE)
-                .map_err(failed("cannot watch the listener"))?;
-            Ok(Some(Listener { socket, ready: true }))
-        });
-        let listeners = listeners.collect::<Result<_, Failure>>()?;
+        seat.drain.watch(&poll, DRAIN)?;
+        seat.leave.watch(&poll, LEAVE)?;
+        seat.look.watch(&poll, LOOK)?;
+        row.set_ready();
+        drop(seat.ready);
         let desk = Desk {
             site,
             limits,
+            row,
             clock: Clock::new(),
-            draining: false,
+            phase: Phase::Serving,
             input: vec![0; INPUT].into(),
             spare: Vec::new(),
         };
         Ok(Self {
             desk,
             poll,
-            listeners,
-            links: Slab::new(),
-            unfinished: VecDeque::new(),
-            _words: [drain, leave, retire],
-            drain_timeout,
+            listeners: Listeners::new(listeners, LISTENERS),
+            links: Links::new(),
+            connections_max,
+            board,
+            generation,
+            has_served: false,
+            _words: [seat.drain, seat.leave, seat.look],
+            drain_timeout: seat.drain_timeout,
             leave_at: None,
         })
     }
@@ -133,7 +138,7 @@ impl<'l> Worker<'l> {
     /// If it cannot wait for events.
     pub fn run(mut self) -> Result<(), Failure> {
         let mut events = Events::with_capacity(EVENTS_MAX);
-        let mut sweep_at = self.desk.clock.now() + SWEEP;
+        let mut sweep_at = self.desk.clock.now();
         let mut is_busy = false;
         while !self.is_done() {
             let pause = sweep_at.saturating_duration_since(self.desk.clock.now());
@@ -141,17 +146,19 @@ impl<'l> Worker<'l> {
             self.desk.clock.tick();
 
             // Those that are left from the last turn come behind those that wait since.
-            let unfinished = self.unfinished.len();
+            let unfinished = self.links.unfinished();
             for event in &events {
                 match event.token() {
                     DRAIN => self.drain(),
                     LEAVE => return Ok(()),
-                    RETIRE => self.retire(),
-                    Token(token @ LISTENERS..LINKS) => {
-                        if let Some(listener) = &mut self.listeners[token - LISTENERS] {
-                            listener.ready = true;
+                    LOOK => {
+                        self.look()?;
+                        if !self.has_served {
+                            // The publisher is gone without ever having been in office.
+                            return Ok(());
                         }
                     }
+                    Token(LISTENERS..LINKS) => self.listeners.ready(event.token()),
                     Token(token) => {
                         let key = token - LINKS;
                         // An event may be older than its link's end.
@@ -163,75 +170,73 @@ impl<'l> Worker<'l> {
                 }
             }
             for _ in 0..unfinished {
-                if let Some(key) = self.unfinished.pop_front() {
+                if let Some(key) = self.links.next_unfinished() {
                     self.pump(key);
                 }
             }
             let has_queued = self.accept();
             if self.desk.clock.now() >= sweep_at {
-                self.sweep();
-                sweep_at =
-                    self.desk.clock.now() + if self.desk.draining { DRAIN_SWEEP } else { SWEEP };
+                self.sweep()?;
+                let is_draining = self.desk.phase == Phase::Draining;
+                let pause = if is_draining { DRAIN_SWEEP } else { SWEEP };
+                sweep_at = self.desk.clock.now() + pause;
             }
-            is_busy = has_queued || !self.unfinished.is_empty();
+            is_busy = has_queued || self.links.unfinished() > 0;
         }
         Ok(())
     }
 
     fn is_done(&self) -> bool {
-        let has_work = !self.links.is_empty() || self.listeners.iter().any(Option::is_some);
-        self.leave_at.is_some_and(|leave_at| !has_work || leave_at <= self.desk.clock.now())
+        let is_late = self.leave_at.is_some_and(|leave_at| leave_at <= self.desk.clock.now());
+        is_late
+            || self.desk.phase != Phase::Serving
+                && self.links.is_empty()
+                && self.listeners.have_ended()
     }
 
     fn pump(&mut self, key: usize) {
-        let Some(link) = self.links.get_mut(key) else { return };
         let (mut turn, input) = self.desk.turn();
-        match link.pump(input, &mut turn) {
-            Progress::Blocked => {}
-            Progress::Unfinished => self.unfinished.push_back(key),
-            // No other process holds this socket, so that closing it ends its registration too.
-            Progress::Closed => drop(self.links.remove(key)),
-        }
+        self.links.pump(key, input, &mut turn);
     }
 
     /// Takes connections from the queues; whether there may be more in them.
     fn accept(&mut self) -> bool {
-        let mut has_queued = false;
-        for index in 0..self.listeners.len() {
-            has_queued |= self.accept_from(index);
-        }
-        has_queued
-    }
-
-    fn accept_from(&mut self, index: usize) -> bool {
         for _ in 0..ACCEPTS_MAX {
-            let Some(listener) = &mut self.listeners[index] else { return false };
-            if !listener.ready {
+            let is_full = self.links.len() >= self.connections_max;
+            if is_full && !self.links.has_idle() {
                 return false;
             }
-            match listener.socket.accept() {
-                Ok((stream, _)) => self.welcome(stream),
-                Err(error) => match error.raw_os_error().map(Errno::from_raw) {
-                    Some(Errno::EAGAIN) => listener.ready = false,
-                    // The master has shut it down.
-                    Some(Errno::EINVAL) => self.forsake(index),
-                    // Nothing is left to accept with: the next turn tries again, after an event
-                    // or the next sweep.
-                    Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => {
+            match self.listeners.accept(&self.poll) {
+                Accepted::Connection(stream) => {
+                    if is_full {
+                        self.make_room();
+                    }
+                    self.welcome(stream);
+                }
+                Accepted::Nothing => return false,
+                // Unless that helps, the next turn tries again, after an event or the next sweep.
+                Accepted::Shortage => {
+                    if !self.make_room() {
                         return false;
                     }
-                    // What went wrong with one connection before it was accepted (accept(2)).
-                    _ => {}
-                },
+                }
             }
         }
         true
     }
 
+    /// Closes an idle connection; false if there is none.
+    fn make_room(&mut self) -> bool {
+        let (mut turn, input) = self.desk.turn();
+        self.links.close_idle(input, &mut turn)
+    }
+
     /// Starts with a connection. Mostly its request is there already; if it is answered and over
     /// at once, nobody had to watch it.
     fn welcome(&mut self, stream: TcpStream) {
-        if self.desk.draining && door::reopen(&stream).is_err() {
+        self.desk.row.add(Counter::Accepted, 1);
+        let is_draining = self.desk.phase == Phase::Draining;
+        if is_draining && door::reopen(&stream).is_err() {
             return;
         }
         let (mut turn, input) = self.desk.turn();
@@ -240,65 +245,58 @@ impl<'l> Worker<'l> {
         if progress == Progress::Closed {
             return;
         }
-        if self.desk.draining {
+        if is_draining {
             link.conn().drain(self.desk.clock.now());
         }
-        let entry = self.links.vacant_entry();
-        let token = Token(LINKS + entry.key());
+        let token = Token(LINKS + self.links.next_key());
         let interest = Interest::READABLE | Interest::WRITABLE;
         // Without memory to watch it, the connection is closed.
         if self.poll.registry().register(link.stream(), token, interest).is_ok() {
-            if progress == Progress::Unfinished {
-                self.unfinished.push_back(entry.key());
-            }
-            entry.insert(link);
+            self.links.insert(link, progress);
         }
+    }
+
+    /// Looks at the board, which says whose turn it is to serve.
+    fn look(&mut self) -> Result<(), Failure> {
+        let serving = self.board.serving();
+        if serving >= self.generation && !self.has_served {
+            self.has_served = true;
+            self.listeners.open(&self.poll)?;
+        }
+        if serving > self.generation && self.desk.phase == Phase::Serving {
+            // Another generation has taken over. Who is idle here is closed by its next answer.
+            self.desk.phase = Phase::Retiring;
+            self.listeners.forsake_all(&self.poll);
+        }
+        Ok(())
     }
 
     /// Begins to leave: every answer is its connection's last, and what is queued is still taken
     /// until the master ends the listeners.
     fn drain(&mut self) {
-        self.desk.draining = true;
+        self.desk.phase = Phase::Draining;
         self.leave_at.get_or_insert(self.desk.clock.now() + self.drain_timeout);
-        for (_, link) in &mut self.links {
+        for (_, link) in self.links.iter_mut() {
             // It may have come in behind a door that was shut already.
             let _ = door::reopen(&*link.stream());
             link.conn().drain(self.desk.clock.now());
         }
     }
 
-    /// Begins to leave without the publisher, whose successor's workers accept from now on.
-    fn retire(&mut self) {
-        self.drain();
-        for index in 0..self.listeners.len() {
-            self.forsake(index);
-        }
-    }
-
-    /// Drops a listener. Others hold it too, so that the registration has to be ended by hand.
-    fn forsake(&mut self, index: usize) {
-        if let Some(mut listener) = self.listeners[index].take() {
-            let _ = self.poll.registry().deregister(&mut listener.socket);
-        }
-    }
-
-    /// Tells the links whose deadline has passed; they are taken on in the next turn.
-    fn sweep(&mut self) {
+    /// What is done once a second, whatever happens.
+    fn sweep(&mut self) -> Result<(), Failure> {
+        self.desk.row.beat();
         let (mut turn, _) = self.desk.turn();
-        for (key, link) in &mut self.links {
-            if link.conn().deadline() <= turn.now {
-                link.conn().expired(&mut turn);
-                self.unfinished.push_back(key);
-            }
-        }
+        self.links.expire(&mut turn);
+        self.look()
     }
 }
 
 impl Desk<'_> {
     /// This turn's circumstances, and the buffer to read into.
     fn turn(&mut self) -> (Turn<'_, 'static>, &mut [u8]) {
-        let Self { site, limits, clock, draining, input, spare } = self;
+        let Self { site, limits, row, clock, phase, input, spare } = self;
         let (now, date) = (clock.now(), clock.date());
-        (Turn { site, limits, now, date, draining: *draining, spare }, input)
+        (Turn { site, limits, now, date, phase: *phase, row: *row, spare }, input)
     }
 }

@@ -26,7 +26,7 @@ impl Root {
     ///
     /// # Errors
     /// Those of open(2); `ENOTDIR` if it is no folder.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    pub fn new(path: &Path) -> io::Result<Self> {
         Ok(Self(open(path, READ | OFlag::O_DIRECTORY, Mode::empty())?))
     }
 
@@ -37,9 +37,22 @@ impl Root {
     /// Those of openat2(2): among them `EXDEV` for a link that leads out (an absolute one does),
     /// `ELOOP` for a loop of links.
     pub fn open_beneath(&self, path: &Path) -> io::Result<OwnedFd> {
+        self.open(path, READ)
+    }
+
+    /// Opens `path` only to be looked at (stat): that needs no right to read it. Where openat2(2)
+    /// is not to be had it needs that right all the same.
+    ///
+    /// # Errors
+    /// Those of [`Root::open_beneath`].
+    pub fn look_beneath(&self, path: &Path) -> io::Result<OwnedFd> {
+        self.open(path, OFlag::O_PATH | OFlag::O_CLOEXEC)
+    }
+
+    fn open(&self, path: &Path, flags: OFlag) -> io::Result<OwnedFd> {
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS;
-        match openat2(&self.0, path, OpenHow::new().flags(READ).resolve(resolve)) {
+        match openat2(&self.0, path, OpenHow::new().flags(flags).resolve(resolve)) {
             // Kernels before 5.6, gVisor, and seccomp profiles do not know the call; EAGAIN is its
             // word for a rename that got in its way.
             Err(Errno::ENOSYS | Errno::EPERM | Errno::EAGAIN) => Ok(self.open_step_by_step(path)?),
@@ -128,7 +141,7 @@ mod tests {
         ] {
             symlink(target, top.join(link)).unwrap();
         }
-        let root = Root::open(&top).unwrap();
+        let root = Root::new(&top).unwrap();
         for path in ["", "a", "a/b/file", "to_file", "a/up", "to_folder/file", "a/../to_file"] {
             assert_eq!(open_both_ways(&root, path), Ok(()), "{path}");
         }

@@ -39,21 +39,32 @@ pub struct Compiled {
 pub enum CompileError {
     /// The root itself cannot be read.
     Root(io::Error),
+    /// There are more files and folders than this.
+    TooMany(usize),
 }
 
 impl fmt::Display for CompileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Root(error) = self;
-        write!(f, "cannot read the folder: {error}")
+        match self {
+            Self::Root(error) => write!(f, "cannot read the folder: {error}"),
+            Self::TooMany(most) => {
+                write!(f, "more than {most} files and folders; raise --files-max, or look for ")?;
+                f.write_str("links that lead from folder to folder")
+            }
+        }
     }
 }
 
 /// Reads all that is beneath `root`; `now` is in seconds since 1970.
 ///
 /// # Errors
-/// If the root itself cannot be read. Whatever else cannot be is a warning, and answers 403.
+/// If the root itself cannot be read, or there is too much beneath it. Whatever else cannot be read
+/// is a warning, and answers 403.
 pub fn compile(root: Root, limits: &SiteLimits, now: u64) -> Result<Compiled, CompileError> {
-    let walk = Walk::new(&root).map_err(CompileError::Root)?;
+    let walk = Walk::new(&root, limits.files_max).map_err(CompileError::Root)?;
+    if walk.steps.len() > limits.files_max {
+        return Err(CompileError::TooMany(limits.files_max));
+    }
     let loaded = Loader::new(&root, limits, now).load(&walk.steps);
     let mut draft = Draft::default();
     for (Step { path, what }, loaded) in walk.steps.iter().zip(loaded) {
@@ -123,7 +134,7 @@ impl<'l> Loader<'l> {
         let capacity = usize::try_from(facts.size.min(inline_max)).unwrap_or(0);
         // One byte more than is expected lets the last read find the end without growing.
         let mut body = Vec::with_capacity(capacity + 1);
-        file.take(inline_max + 1).read_to_end(&mut body)?;
+        file.take(inline_max.saturating_add(1)).read_to_end(&mut body)?;
         let media_type = media::of(path.as_os_str().as_bytes());
         let modified = facts.last_modified(self.now);
         let etag = ETag::of(&body);

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
+use super::Asset;
 use super::beneath::Root;
 use super::facts::{Facts, Kind};
 
@@ -35,6 +36,14 @@ pub struct Opened<'s> {
     pub facts: Facts,
     /// Whether it is the very file that was compiled, unchanged.
     pub is_compiled: bool,
+}
+
+impl Opened<'_> {
+    /// When it was last modified, for `Last-Modified`, in seconds since 1970 and not later than
+    /// `now`; none if that says nothing.
+    pub fn modified(&self, compiled: &Asset, now: u64) -> Option<u64> {
+        if self.is_compiled { compiled.modified } else { self.facts.last_modified(now) }
+    }
 }
 
 /// An open file, owned or not.

@@ -12,7 +12,6 @@ pub mod media;
 mod walk;
 
 use crate::http::etag::ETag;
-use crate::http::precondition::Validators;
 
 pub use beneath::Root;
 pub use compile::{CompileError, Compiled, compile};
@@ -28,11 +27,18 @@ pub struct SiteLimits {
     pub memory_max: u64,
     /// Most files that are kept open because they are not held.
     pub open_max: usize,
+    /// Most files and folders. Links that lead from folder to folder can make few look like many.
+    pub files_max: usize,
 }
 
 impl Default for SiteLimits {
     fn default() -> Self {
-        Self { inline_max: 64 * 1024, memory_max: 64 * 1024 * 1024, open_max: 1024 }
+        Self {
+            inline_max: 64 * 1024,
+            memory_max: 64 * 1024 * 1024,
+            open_max: 1024,
+            files_max: 2_000_000,
+        }
     }
 }
 
@@ -143,12 +149,11 @@ impl Asset {
         }
     }
 
-    /// What conditions are compared with.
-    pub fn validators(&self) -> Validators<'_> {
-        let etag = match &self.content {
+    /// The file's entity tag, if one is known.
+    pub fn etag(&self) -> Option<&ETag> {
+        match &self.content {
             Content::Held(held) => Some(&held.etag),
             Content::Large(_) => None,
-        };
-        Validators { etag, modified: self.modified }
+        }
     }
 }

@@ -30,24 +30,28 @@ pub(super) enum What {
 }
 
 /// What a walk comes to.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Walk {
     /// Each folder before what is in it, names in byte order.
     pub(super) steps: Vec<Step>,
     /// Links that lead out of the root, which are not followed.
     pub(super) links_out: Vec<PathBuf>,
+    /// A walk ends once it has more steps than this.
+    steps_max: usize,
     /// The folders from the root to the one being walked: a link to one of them is a loop.
     ancestors: Vec<Facts>,
 }
 
 impl Walk {
-    /// Walks all that is beneath `root`.
+    /// Walks all that is beneath `root`, and ends early once there are more than
+    /// `steps_max` files and folders.
     ///
     /// # Errors
     /// Those of opening and reading the root itself; whatever else cannot be read is a
     /// [`What::Unreadable`], and what vanishes meanwhile is left out.
-    pub(super) fn new(root: &Root) -> io::Result<Self> {
-        let mut walk = Self::default();
+    pub(super) fn new(root: &Root, steps_max: usize) -> io::Result<Self> {
+        let (steps, links_out, ancestors) = (Vec::new(), Vec::new(), Vec::new());
+        let mut walk = Self { steps, links_out, steps_max, ancestors };
         walk.enter(root, Path::new(""))?;
         Ok(walk)
     }
@@ -75,6 +79,9 @@ impl Walk {
         drop(dir);
         self.ancestors.push(facts);
         for (name, stat) in names.iter().zip(stats) {
+            if self.steps.len() > self.steps_max {
+                break;
+            }
             // A name that is gone again by now was never there.
             if let Ok(stat) = stat {
                 self.add(root, path.join(OsStr::from_bytes(name)), Facts::from_stat(&stat));
@@ -89,7 +96,7 @@ impl Walk {
             Kind::Special => return,
             Kind::File => What::File(facts),
             Kind::Folder => What::Folder,
-            Kind::Link => match root.open_beneath(&path).and_then(|file| Ok(Facts::of(file)?)) {
+            Kind::Link => match root.look_beneath(&path).and_then(|file| Ok(Facts::of(file)?)) {
                 Ok((Kind::File, facts)) => What::File(facts),
                 Ok((Kind::Folder, _)) => What::Folder,
                 Ok(_) => return,

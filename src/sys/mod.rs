@@ -4,4 +4,5 @@
 pub(crate) mod descriptors;
 pub(crate) mod door;
 pub(crate) mod fork;
+pub(crate) mod shared;
 pub(crate) mod signals;

@@ -133,10 +133,87 @@ fn a_file_that_was_replaced_is_sent_as_it_is_now() {
     }
     assert_eq!(tine.get("/kept").body, [1; 100]);
     assert_eq!(tine.get("/named").body, [2; 50]);
-    fs::remove_file(folder.join("named")).unwrap();
-    assert_eq!(tine.get("/named").status(), 404);
-    symlink("/etc/passwd", folder.join("named")).unwrap();
-    assert_ne!(tine.get("/named").status(), 200);
+}
+
+#[test]
+fn a_file_that_is_gone_or_leads_out_is_missing() {
+    let page = b"<h1>nothing here</h1>";
+    let folder = Folder::new(&[("big", &[1; 100]), ("404.html", page), ("other", &[1; 100])]);
+    let tine = Tine::serve(&folder, &["--inline-max", "30", "--open-max", "0"]);
+    assert_eq!(tine.get("/big").status(), 200);
+    fs::remove_file(folder.join("big")).unwrap();
+    let assert_missing = || {
+        let answer = tine.get("/big");
+        assert_eq!((answer.status(), &*answer.body), (404, &page[..]));
+    };
+    assert_missing();
+    for target in ["/etc/passwd", "big", "nowhere"] {
+        symlink(target, folder.join("big")).unwrap();
+        assert_missing();
+        fs::remove_file(folder.join("big")).unwrap();
+    }
+    fs::create_dir(folder.join("big")).unwrap();
+    assert_missing();
+    fs::set_permissions(folder.join("other"), Permissions::from_mode(0o000)).unwrap();
+    assert_eq!(tine.get("/other").status(), 403);
+}
+
+#[test]
+fn conditions_are_about_the_file_as_it_is_now() {
+    let folder = Folder::new(&[("big", &[1; 100])]);
+    let file = File::options().write(true).open(folder.join("big")).unwrap();
+    let date = |second| file.set_modified(UNIX_EPOCH + Duration::from_secs(second)).unwrap();
+    date(1_000_000_000);
+    let tine = Tine::serve(&folder, &["--inline-max", "10"]);
+    let ask = |condition: &str| {
+        let mut client = tine.connect();
+        client.send(get("/big").replace("\r\n\r\n", &format!("\r\n{condition}\r\n\r\n")));
+        client.try_answer(false).unwrap()
+    };
+    let (old, new) = ("Sun, 09 Sep 2001 01:46:40 GMT", "Wed, 18 May 2033 03:33:20 GMT");
+    assert_eq!(ask(&format!("If-Modified-Since: {old}")).status(), 304);
+    assert_eq!(ask(&format!("If-Unmodified-Since: {old}")).status(), 200);
+    date(1_700_000_000);
+    assert_eq!(ask(&format!("If-Modified-Since: {old}")).status(), 200);
+    assert_eq!(ask(&format!("If-Unmodified-Since: {old}")).status(), 412);
+    let unchanged = ask(&format!("If-Modified-Since: {new}"));
+    assert_eq!(unchanged.status(), 304);
+    assert_eq!(unchanged.field("Last-Modified"), Some("Tue, 14 Nov 2023 22:13:20 GMT"));
+}
+
+#[test]
+fn an_index_that_leads_to_what_cannot_be_read_is_forbidden_like_one_that_cannot() {
+    let folder = Folder::new(&[("d/index.html", b"d")]);
+    fs::set_permissions(folder.join("d/index.html"), Permissions::from_mode(0o000)).unwrap();
+    fs::create_dir(folder.join("e")).unwrap();
+    symlink("../d/index.html", folder.join("e/index.html")).unwrap();
+    let tine = Tine::serve(&folder, &[]);
+    for path in ["/d", "/e"] {
+        assert_eq!(tine.get(path).status(), 301, "{path}");
+        assert_eq!(tine.get(&format!("{path}/")).status(), 403, "{path}/");
+        assert_eq!(tine.get(&format!("{path}/index.html/")).status(), 404, "{path}/index.html/");
+    }
+}
+
+#[test]
+fn a_name_cannot_forge_a_line() {
+    let folder = Folder::new(&[]);
+    symlink("/etc", folder.join("x\ntine: serving nonsense")).unwrap();
+    let tine = Tine::serve(&folder, &[]);
+    assert_eq!(tine.warnings.len(), 1, "{:?}", tine.warnings);
+    assert!(tine.warnings[0].starts_with("tine: x\\ntine: serving nonsense is a link"));
+}
+
+#[test]
+fn the_largest_sizes_there_are_change_nothing() {
+    let folder = Folder::new(&[("a", b"a")]);
+    let most = u64::MAX.to_string();
+    let args = ["--inline-max", &most, "--memory-max", &most, "--fields-max", &most];
+    let tine = Tine::serve(&folder, &[&args[..], &["--body-max", &most]].concat());
+    assert_eq!(tine.get("/a").text(), "a");
+    let mut client = tine.connect();
+    client.send(format!("GET /a HTTP/1.1\r\nHost: x\r\n{}\r\n", "A: b\r\n".repeat(500)));
+    assert_eq!(client.answer().text(), "a");
 }
 
 #[test]

@@ -124,12 +124,20 @@ impl Tine {
         Pid::from_raw(self.child.id().cast_signed())
     }
 
+    /// The master's child that has children: orphans are the master's too.
     pub fn publisher(&self) -> Pid {
-        only(&children(self.master()))
+        until("there is a publisher", || {
+            children(self.master()).into_iter().find(|&pid| !children(pid).is_empty())
+        })
     }
 
     pub fn workers(&self) -> Vec<Pid> {
         children(self.publisher())
+    }
+
+    /// Master, publisher and workers.
+    pub fn everybody(&self) -> Vec<Pid> {
+        [vec![self.master(), self.publisher()], self.workers()].concat()
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -139,6 +147,14 @@ impl Tine {
     /// Waits for the master's end.
     pub fn wait(&mut self) -> ExitStatus {
         until("tine ends", || self.child.try_wait().unwrap())
+    }
+
+    /// Waits for everybody's end, of which nothing may be said but the last line; its totals.
+    pub fn ends_well(&mut self) -> Totals {
+        assert_eq!(self.wait().code(), Some(0));
+        let lines = self.rest_of_lines();
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        Totals::read(&lines[0])
     }
 
     pub fn connect(&self) -> Client {
@@ -158,6 +174,22 @@ impl Drop for Tine {
         // Everybody else leaves when the master is gone.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// What tine says in its last line that it has done.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Totals {
+    pub answers: u64,
+    pub connections: u64,
+}
+
+impl Totals {
+    pub fn read(line: &str) -> Self {
+        let words = line.strip_prefix("tine: done: ").expect("the last line");
+        let mut numbers = words.split(' ').filter_map(|word| word.parse().ok());
+        let mut next = || numbers.next().expect("a number");
+        Self { answers: next(), connections: next() }
     }
 }
 
@@ -205,6 +237,11 @@ pub fn children(pid: Pid) -> Vec<Pid> {
     children.split_ascii_whitespace().map(|pid| Pid::from_raw(pid.parse().unwrap())).collect()
 }
 
+/// Lets time go by in which nothing is to happen.
+pub fn pass(time: Duration) {
+    within::<()>(time, || None);
+}
+
 pub fn only<T: Copy + std::fmt::Debug>(items: &[T]) -> T {
     assert_eq!(items.len(), 1, "{items:?}");
     items[0]
@@ -228,6 +265,11 @@ impl Client {
 
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// The same, if the connection is still there.
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.stream.write_all(bytes.as_ref()).is_ok()
     }
 
     /// The answer to a GET.

@@ -1,5 +1,7 @@
 //! tine from outside: each test starts the program and talks to it over real sockets.
 
+mod crashes;
+mod exhaustion;
 mod files;
 mod golden;
 mod harness;

@@ -109,6 +109,25 @@ fn the_answer_is_not_destroyed_by_what_the_client_still_sends() {
 }
 
 #[test]
+fn who_asked_for_the_end_and_sends_on_still_gets_the_whole_answer() {
+    let big = vec![7; 3_000_000];
+    let folder = Folder::new(&[("big", &big), ("small", &big[..60_000])]);
+    let tine = Tine::serve(&folder, &[]);
+    for (path, len) in [("/big", 3_000_000), ("/small", 60_000)] {
+        for _ in 0..20 {
+            let mut client = tine.connect();
+            client.send(format!("GET {path} HTTP/1.0\r\n\r\n"));
+            client.send("\r\n");
+            let mut first = [0];
+            client.stream.peek(&mut first).unwrap();
+            client.send(get("/small"));
+            assert_eq!(client.answer().body.len(), len);
+            assert!(client.is_closed());
+        }
+    }
+}
+
+#[test]
 fn bodies_are_dropped_and_the_connection_goes_on() {
     let folder = site();
     let tine = Tine::serve(&folder, &[]);

@@ -97,7 +97,7 @@ fn the_start_line_says_what_where_and_by_how_many() {
         folder.path().to_str().unwrap(),
         "(2 files, 1.5 kB)",
         &format!("on http://{}/ ", tine.address),
-        "with 3 workers, ready in ",
+        "with 3 workers (--workers), ready in ",
     ] {
         assert!(line.contains(words), "{line}");
     }

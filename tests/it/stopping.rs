@@ -50,8 +50,7 @@ fn told_to_stop_it_finishes_what_is_in_flight_and_exits_with_0() {
         assert_eq!((last.field("Connection"), last.text()), (Some("close"), "a"));
         assert!(idle.is_closed());
         assert!(download.rest().len() > BIG);
-        assert_eq!(tine.wait().code(), Some(0));
-        assert_eq!(tine.rest_of_lines(), [""; 0]);
+        tine.ends_well();
     }
 }
 
@@ -147,8 +146,7 @@ fn the_drain_has_an_end() {
     let mut tine = Tine::serve(&folder, &["--drain-timeout", "300ms"]);
     let mut download = begin_download(&tine);
     tine.signal(Signal::SIGTERM);
-    assert_eq!(tine.wait().code(), Some(0));
-    assert_eq!(tine.rest_of_lines(), [""; 0]);
+    tine.ends_well();
     assert!(download.rest().len() < BIG);
 }
 
@@ -158,8 +156,7 @@ fn a_worker_that_does_not_leave_is_killed() {
     let mut tine = Tine::serve(&folder, &["--drain-timeout", "100ms"]);
     kill(tine.workers()[0], Signal::SIGSTOP).unwrap();
     tine.signal(Signal::SIGTERM);
-    assert_eq!(tine.wait().code(), Some(0));
-    assert_eq!(tine.rest_of_lines(), [""; 0]);
+    tine.ends_well();
 }
 
 /// tine at a terminal of its own, and what holds that terminal.
@@ -182,8 +179,23 @@ fn a_closed_terminal_leaves_no_server_behind() {
     let (mut tine, terminal) = at_a_terminal(&folder, &[]);
     assert_eq!(tine.get("/a.txt").text(), "a");
     drop(terminal);
-    assert_eq!(tine.wait().code(), Some(0));
-    assert_eq!(tine.rest_of_lines(), [""; 0]);
+    tine.ends_well();
+}
+
+#[test]
+fn however_often_the_terminals_end_is_told_it_is_one_word() {
+    let folder = site();
+    let (mut tine, terminal) = at_a_terminal(&folder, &[]);
+    let mut download = begin_download(&tine);
+    drop(terminal);
+    // A shell passes it on to its jobs, and the kernel tells them once more.
+    until("the listener has ended", || {
+        tine.signal(Signal::SIGHUP);
+        TcpStream::connect_timeout(&tine.address, Duration::from_secs(5)).err()
+    });
+    tine.signal(Signal::SIGHUP);
+    assert!(download.rest().len() > BIG - 1);
+    tine.ends_well();
 }
 
 #[test]
@@ -211,6 +223,5 @@ fn control_c_drains_although_everybody_gets_it() {
     let mut download = begin_download(&tine);
     terminal.write_all(b"\x03").unwrap();
     assert!(download.rest().len() > BIG - 1);
-    assert_eq!(tine.wait().code(), Some(0));
-    assert_eq!(tine.rest_of_lines(), [""; 0]);
+    tine.ends_well();
 }

@@ -39,7 +39,7 @@ fn site() -> (TempDir, Site) {
     let folder = tempfile::tempdir().unwrap();
     cases::make_site(folder.path());
     let limits = SiteLimits { inline_max: cases::INLINE_MAX, ..SiteLimits::default() };
-    let compiled = compile(Root::open(folder.path()).unwrap(), &limits, 2_000_000_000).unwrap();
+    let compiled = compile(Root::new(folder.path()).unwrap(), &limits, 2_000_000_000).unwrap();
     (folder, compiled.site)
 }
 

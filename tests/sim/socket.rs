@@ -3,10 +3,13 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::os::fd::AsFd as _;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
+use nix::sys::stat::fstat;
 use nix::sys::uio::pread;
-use tine::conn::{Conn, Turn, Want};
+use tine::board::{Board, Row};
+use tine::conn::{Conn, Phase, Turn, Want};
 use tine::http::date::HttpDate;
 use tine::http::limits::Limits;
 use tine::response::Outgoing;
@@ -26,7 +29,8 @@ pub struct Sim<'s> {
     conn: Conn<'s>,
     now: Instant,
     date: HttpDate,
-    draining: bool,
+    phase: Phase,
+    words: Vec<AtomicU64>,
     spare: Vec<u8>,
     inbox: VecDeque<u8>,
     has_ended: bool,
@@ -39,15 +43,19 @@ impl<'s> Sim<'s> {
         let now = Instant::now();
         let date = HttpDate::new(UNIX_EPOCH);
         let mut spare = Vec::new();
-        let turn = Turn { site, limits, now, date: &date, draining: false, spare: &mut spare };
-        let conn = Conn::new(&turn);
+        let words: Vec<_> = (0..Board::words(1)).map(|_| AtomicU64::new(0)).collect();
+        let phase = Phase::Serving;
+        let row = row(&words);
+        let conn =
+            Conn::new(&Turn { site, limits, now, date: &date, phase, row, spare: &mut spare });
         Self {
             site,
             limits,
             conn,
             now,
             date,
-            draining: false,
+            phase,
+            words,
             spare,
             inbox: VecDeque::new(),
             has_ended: false,
@@ -67,7 +75,7 @@ impl<'s> Sim<'s> {
     }
 
     pub fn drain(&mut self) {
-        self.draining = true;
+        self.phase = Phase::Draining;
         self.conn.drain(self.now);
     }
 
@@ -143,6 +151,8 @@ impl<'s> Sim<'s> {
                 let at = i64::try_from(slice.at).unwrap();
                 let len = pread(slice.file.as_fd(), &mut bytes, at).unwrap();
                 assert_eq!(len, bytes.len());
+                let ends = slice.at + slice.len == fstat(slice.file).unwrap().st_size as u64;
+                assert_eq!(ends, slice.unless_changed_from.is_some(), "the last slice is checked");
                 bytes
             }
         };
@@ -156,8 +166,14 @@ impl<'s> Sim<'s> {
     }
 
     fn with_turn(&mut self, act: impl FnOnce(&mut Conn<'s>, &mut Turn<'_, 's>)) {
-        let Self { site, limits, now, date, draining, spare, conn, .. } = self;
-        let mut turn = Turn { site, limits, now: *now, date, draining: *draining, spare };
+        let Self { site, limits, now, date, phase, words, spare, conn, .. } = self;
+        let row = row(words);
+        let mut turn = Turn { site, limits, now: *now, date, phase: *phase, row, spare };
         act(conn, &mut turn);
     }
+}
+
+/// The only row of a board.
+fn row(words: &[AtomicU64]) -> Row<'_> {
+    Board::new(words).rows().next().unwrap()
 }

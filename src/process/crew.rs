@@ -1,0 +1,244 @@
+//! The children of one process: started, watched, killed and reaped as its [`Supervisor`] decides.
+
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use nix::unistd::{ForkResult, Pid, getpid};
+
+use crate::board::{Board, Row};
+use crate::failure::Failure;
+use crate::supervisor::{Action, Event, Supervisor};
+use crate::sys::fork::fork;
+use crate::sys::signals;
+
+use super::{failed, say};
+
+/// How often hearts are looked at.
+const TURN: Duration = Duration::from_secs(1);
+
+/// From when on a child is killed if its heart does not beat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Watch {
+    FromBirth,
+    /// Before that it may have to wait for a disk.
+    OnceReady,
+}
+
+/// The children of one process.
+pub(super) struct Crew {
+    /// What one of them is called.
+    role: &'static str,
+    watch: Watch,
+    supervisor: Supervisor,
+    board: Board<'static>,
+    /// The row that each living child was given; whether it has taken it by now is not known.
+    rows: Vec<(Pid, Row<'static>)>,
+    parent: Pid,
+    turn_at: Instant,
+    /// Whether the last start failed, which is said once.
+    is_short: bool,
+}
+
+/// A child's end.
+pub(super) struct Death {
+    pub(super) pid: Pid,
+    status: WaitStatus,
+}
+
+impl Death {
+    /// The code with which it ended by itself.
+    pub(super) fn exit_code(&self) -> Option<i32> {
+        match self.status {
+            WaitStatus::Exited(_, code) => Some(code),
+            _ => None,
+        }
+    }
+
+    /// Its cause in words.
+    pub(super) fn cause(&self) -> String {
+        match self.status {
+            WaitStatus::Exited(_, code) => format!("exit code {code}"),
+            WaitStatus::Signaled(_, signal, _) => signal.to_string(),
+            other => format!("{other:?}"),
+        }
+    }
+}
+
+/// Where acting has led to.
+pub(super) enum Step {
+    /// Nothing is to be done before this time, unless something happens.
+    Wait(Instant),
+    /// This process is a child that was just born, with its row of the board.
+    Born(Row<'static>),
+    /// All children are gone, or had their time.
+    End,
+}
+
+impl Crew {
+    pub(super) fn new(
+        role: &'static str,
+        posts: usize,
+        watch: Watch,
+        watchdog: Duration,
+        board: Board<'static>,
+        now: Instant,
+    ) -> Self {
+        Self {
+            role,
+            watch,
+            supervisor: Supervisor::new(posts, watchdog, now),
+            board,
+            rows: Vec::new(),
+            parent: getpid(),
+            turn_at: now + TURN,
+            is_short: false,
+        }
+    }
+
+    /// Does all that is due.
+    ///
+    /// # Errors
+    /// In a child that cannot begin.
+    pub(super) fn act(&mut self, now: Instant) -> Result<Step, Failure> {
+        while let Some(action) = self.supervisor.poll_action(now) {
+            match action {
+                Action::Start { post } => {
+                    if let Some(row) = self.start(post, now)? {
+                        return Ok(Step::Born(row));
+                    }
+                }
+                Action::Kill { pid } => self.kill(Pid::from_raw(pid)),
+                Action::End => return Ok(Step::End),
+            }
+        }
+        let timeout = self.supervisor.poll_timeout();
+        Ok(Step::Wait(timeout.map_or(self.turn_at, |timeout| timeout.min(self.turn_at))))
+    }
+
+    /// Looks after the children: reaps the dead and, once a second, listens for heartbeats.
+    /// Returns those that held posts and are dead now.
+    pub(super) fn tend(&mut self, now: Instant) -> Vec<Death> {
+        let deaths = self.reap(now);
+        if now >= self.turn_at {
+            self.listen(now);
+        }
+        deaths
+    }
+
+    fn listen(&mut self, now: Instant) {
+        // A turn that comes this late tells that this process was paused, and the others with it.
+        let was_paused = now > self.turn_at + TURN / 2;
+        self.turn_at = now + TURN;
+        if was_paused {
+            return;
+        }
+        for &(pid, row) in &self.rows {
+            if self.watch == Watch::FromBirth || row.is_ready() {
+                let (pid, count) = (pid.as_raw(), row.beats());
+                self.supervisor.handle(Event::Beat { pid, count }, now);
+            }
+        }
+    }
+
+    /// Waits for everybody to leave, until `deadline`.
+    pub(super) fn stop(&mut self, deadline: Instant, now: Instant) {
+        self.supervisor.handle(Event::Stop { deadline }, now);
+    }
+
+    pub(super) fn is_ending(&self) -> bool {
+        self.supervisor.is_ending()
+    }
+
+    /// Whether there are no children.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Whether there are children, and all of them are ready for their work.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.rows.is_empty() && self.rows.iter().all(|(_, row)| row.is_ready())
+    }
+
+    /// Forks a child for a post; its row, in the child.
+    fn start(&mut self, post: usize, now: Instant) -> Result<Option<Row<'static>>, Failure> {
+        let parent = self.parent.as_raw();
+        let outcome = self.board.claim(parent).ok_or("too many of those before it are still there");
+        let outcome = outcome.and_then(|row| match fork() {
+            Ok(fate) => Ok((row, fate)),
+            Err(errno) => {
+                row.unclaim(parent);
+                Err(match errno {
+                    Errno::EAGAIN => "a limit on processes is reached (pids.max, ulimit -u)",
+                    _ => errno.desc(),
+                })
+            }
+        });
+        match outcome {
+            Ok((row, ForkResult::Parent { child })) => {
+                self.is_short = false;
+                self.rows.push((child, row));
+                self.supervisor.handle(Event::Started { post, pid: child.as_raw() }, now);
+            }
+            Ok((row, ForkResult::Child)) => {
+                signals::leave_to_master().map_err(failed("cannot set up a process"))?;
+                return if row.take(parent, getpid().as_raw()) {
+                    Ok(Some(row))
+                } else {
+                    Err(Failure::system("the process that wanted this one has died"))
+                };
+            }
+            Err(reason) => {
+                if !self.is_short {
+                    say(&format!("cannot start a {}: {reason}; trying again", self.role));
+                }
+                self.is_short = true;
+                self.supervisor.handle(Event::NotStarted { post }, now);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Kills a child that is not reaped yet, and therefore keeps its pid to itself.
+    fn kill(&self, child: Pid) {
+        if !self.supervisor.is_ending() {
+            say(&format!("{} {child} gives no sign of life; killing it", self.role));
+        }
+        let _ = kill(child, Signal::SIGKILL);
+    }
+
+    /// Reaps every child that is dead, adopted ones too. What it had on the board is cleared while
+    /// its pid is still its own: a parent that dies in between leaves the rest to the master.
+    fn reap(&mut self, now: Instant) -> Vec<Death> {
+        let dead = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
+        let mut deaths = Vec::new();
+        loop {
+            match waitid(Id::All, dead | WaitPidFlag::WNOWAIT) {
+                Ok(status) => {
+                    let Some(pid) = status.pid() else { return deaths };
+                    self.board.bury(pid.as_raw());
+                    if self.bury(pid, now) {
+                        deaths.push(Death { pid, status });
+                    }
+                    let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+                }
+                Err(Errno::EINTR) => {}
+                Err(_) => {
+                    self.supervisor.handle(Event::Childless, now);
+                    return deaths;
+                }
+            }
+        }
+    }
+
+    /// Takes note of a death; whether it was a child with a post, and no orphan.
+    fn bury(&mut self, dead: Pid, now: Instant) -> bool {
+        let Some(at) = self.rows.iter().position(|&(pid, _)| pid == dead) else { return false };
+        let (_, row) = self.rows.swap_remove(at);
+        // It may have died before it took its row.
+        row.unclaim(self.parent.as_raw());
+        self.supervisor.handle(Event::Died { pid: dead.as_raw() }, now);
+        true
+    }
+}

@@ -1,0 +1,126 @@
+//! The connections of a worker: which of them want their turn, and which have been idle longest.
+
+use std::collections::VecDeque;
+
+use slab::Slab;
+
+use crate::conn::Turn;
+
+use super::idle::IdleQueue;
+use super::link::{Link, Progress};
+
+/// Links by their keys.
+pub(super) struct Links<'s> {
+    slab: Slab<Link<'s>>,
+    idle: IdleQueue,
+    /// Links with more to do, whom no event will announce.
+    unfinished: VecDeque<usize>,
+}
+
+impl<'s> Links<'s> {
+    pub(super) fn new() -> Self {
+        Self { slab: Slab::new(), idle: IdleQueue::new(), unfinished: VecDeque::new() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.slab.is_empty()
+    }
+
+    pub(super) fn get_mut(&mut self, key: usize) -> Option<&mut Link<'s>> {
+        self.slab.get_mut(key)
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut Link<'s>)> {
+        self.slab.iter_mut()
+    }
+
+    /// The key that the next link will have.
+    pub(super) fn next_key(&self) -> usize {
+        self.slab.vacant_key()
+    }
+
+    /// Takes a link in that has gone as far as `progress`.
+    pub(super) fn insert(&mut self, link: Link<'s>, progress: Progress) {
+        let key = self.slab.insert(link);
+        self.note(key, progress);
+    }
+
+    /// Takes a link on as far as it goes.
+    pub(super) fn pump(&mut self, key: usize, input: &mut [u8], turn: &mut Turn<'_, 's>) {
+        let Some(link) = self.slab.get_mut(key) else { return };
+        let deadline = link.conn().deadline();
+        let progress = link.pump(input, turn);
+        // An event that brought nothing leaves an idle link where it is.
+        if progress != Progress::Blocked || link.conn().deadline() != deadline {
+            self.note(key, progress);
+        }
+    }
+
+    fn note(&mut self, key: usize, progress: Progress) {
+        match progress {
+            Progress::Blocked if self.slab[key].conn().is_idle() => self.idle.put_last(key),
+            Progress::Blocked => self.idle.take_out(key),
+            Progress::Unfinished => {
+                self.idle.take_out(key);
+                self.unfinished.push_back(key);
+            }
+            Progress::Closed => {
+                self.idle.take_out(key);
+                // No other process holds this socket: closing it ends its registration too.
+                drop(self.slab.remove(key));
+            }
+        }
+    }
+
+    /// How many links have more to do.
+    pub(super) fn unfinished(&self) -> usize {
+        self.unfinished.len()
+    }
+
+    /// The next link with more to do.
+    pub(super) fn next_unfinished(&mut self) -> Option<usize> {
+        self.unfinished.pop_front()
+    }
+
+    /// Whether a link can be closed to make room.
+    pub(super) fn has_idle(&self) -> bool {
+        self.idle.first().is_some()
+    }
+
+    /// Closes the link that has been idle longest; one whose next request has come at this very
+    /// moment is answered instead, and is idle from now on. Whether one was closed.
+    pub(super) fn close_idle(&mut self, input: &mut [u8], turn: &mut Turn<'_, 's>) -> bool {
+        while let Some(key) = self.idle.first() {
+            let link = &mut self.slab[key];
+            let deadline = link.conn().deadline();
+            link.look_again();
+            let mut progress = link.pump(input, turn);
+            if progress == Progress::Blocked && link.conn().deadline() == deadline {
+                progress = Progress::Closed;
+            }
+            self.note(key, progress);
+            if progress == Progress::Closed {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Tells the links whose deadline has passed; they are taken on in the next turn. Those that
+    /// have never said anything count as idle from now on.
+    pub(super) fn expire(&mut self, turn: &mut Turn<'_, 's>) {
+        for (key, link) in &mut self.slab {
+            if link.conn().deadline() <= turn.now {
+                link.conn().expired(turn);
+                self.idle.take_out(key);
+                self.unfinished.push_back(key);
+            } else if link.conn().is_silent(turn) && !self.idle.has(key) {
+                self.idle.put_last(key);
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Any process dies or hangs at any moment, and clients hear of it as little as can be.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::harness::{Client, Folder, Tine, children, get, pass, until};
+
+fn site() -> Folder {
+    Folder::new(&[("a.txt", b"a")])
+}
+
+fn await_end(pid: Pid) {
+    until("it is gone and reaped", || fs::metadata(format!("/proc/{pid}")).err());
+}
+
+/// A connection on which one request was answered.
+fn kept(tine: &Tine) -> Client {
+    let mut client = tine.connect();
+    client.send(get("/a.txt"));
+    assert_eq!(client.answer().text(), "a");
+    client
+}
+
+#[test]
+fn orphaned_workers_serve_on_until_the_next_generation_is_ready() {
+    let folder = site();
+    let tine = Tine::serve(&folder, &["--workers", "2"]);
+    let workers = tine.workers();
+    let mut clients: Vec<_> = (0..20).map(|_| kept(&tine)).collect();
+    // No other publisher can read the folder for now.
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o000)).unwrap();
+    kill(tine.publisher(), Signal::SIGKILL).unwrap();
+    for _ in 0..3 {
+        tine.wait_for_line("the publisher died");
+        for client in &mut clients {
+            client.send(get("/a.txt"));
+            let answer = client.answer();
+            assert_eq!((answer.text(), answer.field("Connection")), ("a", None));
+        }
+        assert_eq!(tine.get("/a.txt").text(), "a");
+    }
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    tine.wait_for_line("serving again ");
+    // Idle connections stay, and are closed by their next answer once the workers have noticed.
+    for mut client in clients {
+        until("the last answer says so", || {
+            client.send(get("/a.txt"));
+            let answer = client.answer();
+            assert_eq!(answer.text(), "a");
+            answer.field("Connection").map(str::to_owned)
+        });
+        assert!(client.is_closed());
+    }
+    workers.iter().for_each(|&pid| await_end(pid));
+    assert_eq!(tine.workers().len(), 2);
+}
+
+#[test]
+fn an_idle_connection_of_a_former_generation_lasts_as_long_as_any() {
+    let folder = site();
+    let tine = Tine::serve(&folder, &["--workers", "1", "--idle-timeout", "4s"]);
+    let worker = tine.workers()[0];
+    let mut client = kept(&tine);
+    kill(tine.publisher(), Signal::SIGKILL).unwrap();
+    tine.wait_for_line("serving again ");
+    // Long enough to have noticed; a request is welcome still.
+    pass(Duration::from_secs(2));
+    client.send(get("/a.txt"));
+    let answer = client.answer();
+    assert_eq!((answer.text(), answer.field("Connection")), ("a", Some("close")));
+    drop(client);
+    await_end(worker);
+}
+
+#[test]
+fn a_worker_that_hangs_is_replaced_and_so_is_a_publisher() {
+    let folder = site();
+    let tine = Tine::serve(&folder, &["--workers", "2", "--watchdog", "3s"]);
+    let (publisher, workers) = (tine.publisher(), tine.workers());
+    kill(workers[0], Signal::SIGSTOP).unwrap();
+    let line = format!("worker {} gives no sign of life; killing it", workers[0]);
+    tine.wait_for_line(&line);
+    await_end(workers[0]);
+    until("it is replaced", || (tine.workers().len() == 2).then_some(()));
+    assert!(tine.workers().contains(&workers[1]), "the other one goes on");
+
+    kill(publisher, Signal::SIGSTOP).unwrap();
+    tine.wait_for_line(&format!("publisher {publisher} gives no sign of life; killing it"));
+    await_end(publisher);
+    tine.wait_for_line("serving again ");
+    assert_eq!(tine.get("/a.txt").text(), "a");
+}
+
+#[test]
+fn a_paused_container_must_kill_nobody() {
+    let folder = site();
+    let mut tine = Tine::serve(&folder, &["--workers", "2", "--watchdog", "3s"]);
+    let mut client = kept(&tine);
+    let everybody = tine.everybody();
+    for _ in 0..2 {
+        // Everybody is paused longer than any of them may be silent.
+        everybody.iter().for_each(|&pid| kill(pid, Signal::SIGSTOP).unwrap());
+        pass(Duration::from_millis(3_500));
+        everybody.iter().rev().for_each(|&pid| kill(pid, Signal::SIGCONT).unwrap());
+        client.send(get("/a.txt"));
+        assert_eq!(client.answer().text(), "a");
+    }
+    assert_eq!(tine.everybody(), everybody);
+    drop(client);
+    tine.signal(Signal::SIGTERM);
+    tine.ends_well();
+}
+
+#[test]
+fn totals_agree_with_what_clients_counted_whoever_dies() {
+    const ROUNDS: usize = 6;
+    let folder = site();
+    let mut tine = Tine::serve(&folder, &["--workers", "2"]);
+    let (address, is_over, counted) = (tine.address, AtomicBool::new(false), AtomicU64::new(0));
+    let kills = thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| count_answers(address, &is_over, &counted));
+        }
+        let mut kills = 0;
+        for round in 0..ROUNDS {
+            let target = counted.load(Ordering::Relaxed) + 200;
+            until("there is load", || (counted.load(Ordering::Relaxed) > target).then_some(()));
+            let publisher = tine.publisher();
+            let workers = children(publisher);
+            // Now a worker, now the publisher, now everybody at once but the master.
+            let victims = match round % 3 {
+                0 => workers[..1].to_vec(),
+                1 => vec![publisher],
+                _ => [workers, vec![publisher]].concat(),
+            };
+            victims.iter().for_each(|&pid| kill(pid, Signal::SIGKILL).unwrap());
+            kills += victims.len() as u64;
+            victims.iter().for_each(|&pid| await_end(pid));
+            until("two workers are there", || (tine.workers().len() == 2).then_some(()));
+        }
+        is_over.store(true, Ordering::Relaxed);
+        kills
+    });
+    tine.signal(Signal::SIGTERM);
+    assert_eq!(tine.wait().code(), Some(0));
+    let lines = tine.rest_of_lines();
+    let totals = crate::harness::Totals::read(lines.last().unwrap());
+    // A worker that is killed between sending and counting has counted one answer too few; an
+    // answer that was on its way then may not have reached its client.
+    let counted = counted.load(Ordering::Relaxed);
+    assert!(totals.answers.abs_diff(counted) <= kills, "{totals:?}, but {counted} by the clients");
+}
+
+/// Asks until it is over; a connection that ends in between is made again.
+fn count_answers(address: std::net::SocketAddr, is_over: &AtomicBool, counted: &AtomicU64) {
+    while !is_over.load(Ordering::Relaxed) {
+        let mut client = Client::connect(address);
+        while client.try_send(get("/a.txt")) && client.try_answer(true).is_some() {
+            counted.fetch_add(1, Ordering::Relaxed);
+            if is_over.load(Ordering::Relaxed) {
+                return;
+            }
+        }
+    }
+}
