@@ -46,10 +46,10 @@ start_tine() { # PORT [ARG...]
     await_url "http://127.0.0.1:$port/1k.txt"
 }
 
-start_nginx() { # PORT: as fast as it can be configured
+start_nginx() { # PORT [WORKERS]: as fast as it can be configured
     cat >"$work/nginx.conf" <<CONF
-worker_processes 2; daemon off; pid $work/nginx.pid; error_log $work/nginx.log crit;
-events { worker_connections 8192; }
+worker_processes ${2:-2}; daemon off; pid $work/nginx.pid; error_log $work/nginx.log crit;
+worker_rlimit_nofile 20000; events { worker_connections 15000; }
 http {
   include /etc/nginx/mime.types; access_log off; sendfile on; tcp_nopush on;
   keepalive_requests 1000000000; open_file_cache max=1000 inactive=60s; etag on;
@@ -65,6 +65,14 @@ tree() { # PID: it and all its descendants
     echo "$1"
     local child
     for child in $(cat "/proc/$1/task/$1/children"); do tree "$child"; done
+}
+
+pss() { # PID: KiB of it and its descendants, what they share counted once
+    local pid sum=0
+    for pid in $(tree "$1"); do
+        sum=$((sum + $(awk '/^Pss:/ { print $2 }' "/proc/$pid/smaps_rollup")))
+    done
+    echo "$sum"
 }
 
 cpu_ns() { # PID: CPU time that it and its descendants have had so far

@@ -29,7 +29,7 @@ pub enum Reply<'s> {
     /// A file: 200.
     Whole(&'s Asset),
     /// The client has it: 304.
-    Unchanged(Validators<'s>),
+    Unchanged(Validators),
     /// It has another URL: 301 to this one, as it stands in the `Location` field.
     Moved(String),
     /// The site's own page for what is missing: 404.
@@ -115,15 +115,14 @@ fn represent<'s>(site: &'s Site, request: &Request<'_, '_>) -> Reply<'s> {
         Some(_) if normal.merged => moved(&normal.path, "", locator),
         Some(Found::Unreadable) => Reply::Error(Status::Forbidden),
         Some(Found::Asset(asset)) => {
-            let etag = asset.etag();
-            let conditions = Conditions::read(&request.fields, etag);
+            let conditions = Conditions::read(&request.fields, || asset.etag());
             if matches!(asset.content, Content::Large(_)) {
                 return Reply::AsFound(asset, conditions);
             }
             match conditions.weigh(asset.modified) {
                 Verdict::Proceed => Reply::Whole(asset),
                 Verdict::Unchanged => {
-                    Reply::Unchanged(Validators { etag, modified: asset.modified })
+                    Reply::Unchanged(Validators { etag: asset.etag(), modified: asset.modified })
                 }
                 Verdict::Failed => Reply::Error(Status::PreconditionFailed),
             }

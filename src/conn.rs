@@ -162,16 +162,14 @@ impl<'s> Conn<'s> {
 
     /// Takes bytes that were read.
     pub fn received(&mut self, input: &[u8], turn: &mut Turn<'_, 's>) {
-        let mut kept = mem::take(&mut self.kept);
-        if kept.is_empty() {
-            let used = self.advance(input, turn);
-            kept.push(&input[used..]);
-        } else {
-            kept.push(input);
-            let used = self.advance(kept.bytes(), turn);
-            kept.consume(used);
+        if !self.kept.is_empty() {
+            self.kept.push(input);
+            return self.read_kept(turn);
         }
-        self.keep(kept);
+        let used = self.advance(input, turn);
+        if used < input.len() && self.has_later() {
+            self.kept.push(&input[used..]);
+        }
     }
 
     /// Takes note that the client will send no more.
@@ -213,10 +211,9 @@ impl<'s> Conn<'s> {
         if turn.phase == Phase::Draining {
             self.drain(turn.now);
         }
-        let mut kept = mem::take(&mut self.kept);
-        let used = self.advance(kept.bytes(), turn);
-        kept.consume(used);
-        self.keep(kept);
+        if !self.kept.is_empty() {
+            self.read_kept(turn);
+        }
     }
 
     /// Takes note that the sending side is shut down.
@@ -255,18 +252,25 @@ impl<'s> Conn<'s> {
         mem::replace(&mut self.state, State::Closed)
     }
 
-    /// Keeps bytes for later, unless there is no later: what comes behind a connection's last
-    /// request is waited out and not answered (RFC 9112 §9.6).
-    fn keep(&mut self, kept: Kept) {
-        let has_later = match &self.state {
+    /// Reads on in what was kept.
+    fn read_kept(&mut self, turn: &mut Turn<'_, 's>) {
+        let mut kept = mem::take(&mut self.kept);
+        let used = self.advance(kept.bytes(), turn);
+        kept.consume(used);
+        if self.has_later() {
+            self.kept = kept;
+        }
+    }
+
+    /// Whether bytes are to be kept: what comes behind a connection's last request is waited out
+    /// and not answered (RFC 9112 §9.6).
+    fn has_later(&self) -> bool {
+        match &self.state {
             State::Waiting(_) => true,
             State::Opening(Plan { persistence, .. }) | State::Writing(_, persistence) => {
                 !persistence.closes()
             }
             State::Dropping(..) | State::Finishing | State::Lingering | State::Closed => false,
-        };
-        if has_later {
-            self.kept = kept;
         }
     }
 

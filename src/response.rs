@@ -166,12 +166,12 @@ fn represent<'s>(
     match (&asset.content, opened) {
         (Content::Held(held), _) => {
             if status == Status::Ok {
-                out.extend_from_slice(&held.head);
+                out.extend_from_slice(held.head());
             } else {
-                let length = held.body.len() as u64;
+                let length = held.body().len() as u64;
                 Representation { media_type, etag: None, modified: None, length }.head(out, status);
             }
-            Body::Held(&held.body)
+            Body::Held(held.body())
         }
         (Content::Large(_), Some(opened)) => {
             let modified = opened.modified(asset, date.second());
@@ -191,7 +191,7 @@ fn unsettled<'s>(out: &mut Vec<u8>) -> Body<'s> {
 }
 
 /// 304 carries what a cache needs to go on with its copy (RFC 9110 §15.4.5).
-fn unchanged<'s>(out: &mut Vec<u8>, validators: Validators<'_>) -> Body<'s> {
+fn unchanged<'s>(out: &mut Vec<u8>, validators: Validators) -> Body<'s> {
     Head::start(out, Status::NotModified)
         .validators(validators.etag, validators.modified)
         .field("Cache-Control", &["no-cache"]);

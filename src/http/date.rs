@@ -7,14 +7,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpDate {
     second: u64,
-    text: String,
+    line: String,
 }
 
 impl HttpDate {
     /// The date of `time`; a time before 1970 counts as 1970.
     pub fn new(time: SystemTime) -> Self {
         let second = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Self { second, text: imf_fixdate(second).to_string() }
+        Self { second, line: format!("Date: {}\r\n", imf_fixdate(second)) }
     }
 
     /// The date in seconds since 1970.
@@ -22,9 +22,9 @@ impl HttpDate {
         self.second
     }
 
-    /// The date as it is sent: 29 octets, such as `Sun, 06 Nov 1994 08:49:37 GMT`.
-    pub fn as_str(&self) -> &str {
-        &self.text
+    /// The `Date` field with its CRLF, as it is sent: `Date: Sun, 06 Nov 1994 08:49:37 GMT`.
+    pub fn line(&self) -> &str {
+        &self.line
     }
 }
 
@@ -48,10 +48,10 @@ mod tests {
     #[test]
     fn a_date_holds_for_a_whole_second() {
         let time = UNIX_EPOCH + Duration::from_millis(784_111_777_900);
-        assert_eq!(HttpDate::new(time).as_str(), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(HttpDate::new(time).line(), "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n");
         assert_eq!(rest_of_second(time), Duration::from_millis(100));
         let next = time + rest_of_second(time);
-        assert_eq!(HttpDate::new(next).as_str(), "Sun, 06 Nov 1994 08:49:38 GMT");
+        assert_eq!(HttpDate::new(next).line(), "Date: Sun, 06 Nov 1994 08:49:38 GMT\r\n");
         assert_eq!(rest_of_second(next), Duration::from_secs(1));
     }
 
@@ -59,6 +59,6 @@ mod tests {
     fn times_that_the_format_cannot_spell_are_clamped() {
         assert_eq!(imf_fixdate(u64::MAX).to_string(), "Fri, 31 Dec 9999 23:59:59 GMT");
         let before = UNIX_EPOCH - Duration::from_secs(1);
-        assert_eq!(HttpDate::new(before).as_str(), "Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(HttpDate::new(before).second(), 0);
     }
 }

@@ -26,6 +26,11 @@ impl ETag {
         Self(text)
     }
 
+    /// The tag that a text begins with, quotes included; it must be one that [`ETag::of`] has made.
+    pub fn at_start_of(text: &[u8]) -> Option<Self> {
+        text.first_chunk().copied().map(Self)
+    }
+
     /// The tag's octets, with its quotes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -52,5 +57,8 @@ mod tests {
         // The first half of SHA-256 of "abc", FIPS 180-2 appendix B.1.
         assert_eq!(ETag::of(b"abc").as_str(), "\"ba7816bf8f01cfea414140de5dae2223\"");
         assert_ne!(ETag::of(b"abd"), ETag::of(b"abc"));
+        let text = format!("{}\r\n", ETag::of(b"abc").as_str());
+        assert_eq!(ETag::at_start_of(text.as_bytes()), Some(ETag::of(b"abc")));
+        assert_eq!(ETag::at_start_of(b"\"short\""), None);
     }
 }

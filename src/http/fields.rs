@@ -134,6 +134,11 @@ impl<'h, 'b> Fields<'h, 'b> {
         Self { lines, seen, repeated }
     }
 
+    /// Whether there is a line of any of these names.
+    pub fn has_any<const N: usize>(&self, names: [Name; N]) -> bool {
+        self.seen & names.iter().fold(0, |bits, name| bits | name.bit()) != 0
+    }
+
     /// Whether there is a line of that name.
     pub fn has(&self, name: Name) -> bool {
         self.seen & name.bit() != 0

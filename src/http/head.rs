@@ -38,7 +38,7 @@ impl<'o> Head<'o> {
     }
 
     /// Adds `ETag` and `Last-Modified` as far as there are any.
-    pub fn validators(self, etag: Option<&ETag>, modified: Option<u64>) -> Self {
+    pub fn validators(self, etag: Option<ETag>, modified: Option<u64>) -> Self {
         let head = match etag {
             Some(etag) => self.field("ETag", &[etag.as_str()]),
             None => self,
@@ -63,7 +63,7 @@ pub struct Representation<'r> {
     /// The media type, and its parameter with the semicolon.
     pub media_type: [&'r str; 2],
     /// Strong.
-    pub etag: Option<&'r ETag>,
+    pub etag: Option<ETag>,
     /// In seconds since 1970.
     pub modified: Option<u64>,
     /// In octets.
@@ -89,12 +89,11 @@ impl Representation<'_> {
 /// Ends a head with what the moment adds: the date (RFC 9110 §6.6.1), what becomes of the
 /// connection, and the empty line.
 pub fn end(out: &mut Vec<u8>, date: &HttpDate, persistence: Persistence) {
-    out.extend_from_slice(b"Date: ");
-    out.extend_from_slice(date.as_str().as_bytes());
+    out.extend_from_slice(date.line().as_bytes());
     out.extend_from_slice(match persistence {
-        Persistence::Keep => b"\r\n\r\n",
-        Persistence::KeepSaid => b"\r\nConnection: keep-alive\r\n\r\n",
-        Persistence::Close => b"\r\nConnection: close\r\n\r\n",
+        Persistence::Keep => b"\r\n",
+        Persistence::KeepSaid => b"Connection: keep-alive\r\n\r\n",
+        Persistence::Close => b"Connection: close\r\n\r\n",
     });
 }
 

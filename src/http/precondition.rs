@@ -7,9 +7,9 @@ use super::fields::{Fields, Name};
 
 /// What can be compared about the representation that would be sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Validators<'v> {
+pub struct Validators {
     /// Strong.
-    pub etag: Option<&'v ETag>,
+    pub etag: Option<ETag>,
     /// When it was last modified, in whole seconds since 1970.
     pub modified: Option<u64>,
 }
@@ -40,8 +40,14 @@ pub struct Conditions {
 }
 
 impl Conditions {
-    /// Reads them for a representation with this tag.
-    pub fn read(fields: &Fields<'_, '_>, etag: Option<&ETag>) -> Self {
+    /// Reads them for a representation with this tag, which mostly nobody asks for.
+    pub fn read(fields: &Fields<'_, '_>, etag: impl FnOnce() -> Option<ETag>) -> Self {
+        const NAMES: [Name; 4] =
+            [Name::IfMatch, Name::IfNoneMatch, Name::IfUnmodifiedSince, Name::IfModifiedSince];
+        if !fields.has_any(NAMES) {
+            return Self::default();
+        }
+        let etag = etag();
         let date = |name| fields.only(name).and_then(seconds);
         let is_ours = |tag: Tag<'_>| etag.is_some_and(|etag| etag.as_bytes() == tag.text);
         let has = |name| fields.has(name).then_some(name);
@@ -123,18 +129,18 @@ mod tests {
     fn verdict_of(block: &str, modified: Option<u64>) -> Verdict {
         let etag = ETag::of(b"abc");
         let block = block.replace("\"a\"", etag.as_str());
-        verdict(&block, Validators { etag: Some(&etag), modified })
+        verdict(&block, Validators { etag: Some(etag), modified })
     }
 
     const MODIFIED: Option<u64> = Some(784_111_777);
     const NOW: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
     const BEFORE: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
 
-    fn verdict(block: &str, validators: Validators<'_>) -> Verdict {
+    fn verdict(block: &str, validators: Validators) -> Verdict {
         let block = format!("{block}\r\n\r\n");
         let mut slots = Slots::new();
         let parsed = Fields::parse(block.as_bytes(), &mut slots, 9).unwrap();
-        Conditions::read(&parsed.unwrap().0, validators.etag).weigh(validators.modified)
+        Conditions::read(&parsed.unwrap().0, || validators.etag).weigh(validators.modified)
     }
 
     #[test]

@@ -116,11 +116,11 @@ fn behind_reg_name(name: &[u8]) -> Option<&[u8]> {
 
 /// Whether these are the digits of a port; none are valid too (RFC 3986 §3.2.3).
 fn port_is_valid(digits: &[u8]) -> bool {
-    let value = digits.iter().try_fold(0_u16, |value, &digit| {
-        let digit = char::from(digit).to_digit(10)?;
-        value.checked_mul(10)?.checked_add(u16::try_from(digit).ok()?)
-    });
-    value.is_some()
+    let mut port = 0;
+    digits.iter().all(|&digit| {
+        port = port * 10 + u32::from(digit.wrapping_sub(b'0'));
+        digit.is_ascii_digit() && port <= u32::from(u16::MAX)
+    })
 }
 
 /// A path in the one spelling that the site knows: decoded once, without dot segments and empty
@@ -272,9 +272,18 @@ mod tests {
 
     #[test]
     fn authorities_are_host_and_port() {
-        for valid in
-            ["", "x", "x:", "x:0", "x:65535", "[::1]", "[::1]:80", "a-b_c.d~%41", "1.2.3.4"]
-        {
+        for valid in [
+            "",
+            "x",
+            "x:",
+            "x:0",
+            "x:65535",
+            "x:000000080",
+            "[::1]",
+            "[::1]:80",
+            "a-b_c.d~%41",
+            "1.2.3.4",
+        ] {
             assert!(authority_is_valid(valid.as_bytes()), "{valid}");
         }
         for wrong in [

@@ -62,6 +62,11 @@ impl Listeners {
         }
     }
 
+    /// Whether there may be something to accept.
+    pub(super) fn are_ready(&self) -> bool {
+        self.listeners.iter().flatten().any(|listener| listener.ready)
+    }
+
     pub(super) fn have_ended(&self) -> bool {
         self.listeners.iter().all(Option::is_none)
     }

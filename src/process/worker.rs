@@ -201,6 +201,9 @@ impl<'l> Worker<'l> {
 
     /// Takes connections from the queues; whether there may be more in them.
     fn accept(&mut self) -> bool {
+        if !self.listeners.are_ready() {
+            return false;
+        }
         for _ in 0..ACCEPTS_MAX {
             let is_full = self.links.len() >= self.connections_max;
             if is_full && !self.links.has_idle() {

@@ -137,10 +137,9 @@ impl<'l> Loader<'l> {
         file.take(inline_max.saturating_add(1)).read_to_end(&mut body)?;
         let media_type = media::of(path.as_os_str().as_bytes());
         let modified = facts.last_modified(self.now);
-        let etag = ETag::of(&body);
         let representation = Representation {
             media_type: [media_type, media::parameter(media_type)],
-            etag: Some(&etag),
+            etag: Some(ETag::of(&body)),
             modified,
             length: body.len() as u64,
         };
@@ -151,7 +150,7 @@ impl<'l> Loader<'l> {
             return Ok(None);
         }
         self.memory_left -= cost;
-        let content = Content::Held(Held { head: head.into(), body: body.into(), etag });
+        let content = Content::Held(Held::new(&head, &body));
         Ok(Some(Asset { media_type, modified, content }))
     }
 
@@ -167,7 +166,7 @@ impl<'l> Loader<'l> {
         Ok(Asset {
             media_type: media::of(path.as_os_str().as_bytes()),
             modified: facts.last_modified(self.now),
-            content: Content::Large(large),
+            content: Content::Large(Box::new(large)),
         })
     }
 }

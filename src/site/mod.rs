@@ -7,6 +7,7 @@
 mod beneath;
 mod compile;
 mod facts;
+mod held;
 mod large;
 pub mod media;
 mod walk;
@@ -16,6 +17,7 @@ use crate::http::etag::ETag;
 pub use beneath::Root;
 pub use compile::{CompileError, Compiled, compile};
 pub use facts::{Facts, Kind};
+pub use held::Held;
 pub use large::{Large, Opened, Source};
 
 /// What a site may cost.
@@ -98,17 +100,8 @@ pub struct Asset {
 pub enum Content {
     /// In memory.
     Held(Held),
-    /// In the file system.
-    Large(Large),
-}
-
-/// A body in memory, with all of its 200 head but what the moment adds.
-#[derive(Debug)]
-#[expect(missing_docs, reason = "the names say it")]
-pub struct Held {
-    pub head: Box<[u8]>,
-    pub body: Box<[u8]>,
-    pub etag: ETag,
+    /// In the file system; apart, since it is larger and rarer.
+    Large(Box<Large>),
 }
 
 impl Site {
@@ -144,15 +137,15 @@ impl Asset {
     /// The file's size in bytes, as compiled.
     pub fn size(&self) -> u64 {
         match &self.content {
-            Content::Held(held) => held.body.len() as u64,
+            Content::Held(held) => held.body().len() as u64,
             Content::Large(large) => large.size(),
         }
     }
 
     /// The file's entity tag, if one is known.
-    pub fn etag(&self) -> Option<&ETag> {
+    pub fn etag(&self) -> Option<ETag> {
         match &self.content {
-            Content::Held(held) => Some(&held.etag),
+            Content::Held(held) => held.etag(),
             Content::Large(_) => None,
         }
     }
