@@ -5,6 +5,8 @@
 #[path = "../common/golden.rs"]
 mod cases;
 mod socket;
+mod supervision;
+mod world;
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
