@@ -63,3 +63,45 @@ fn folders(mount: &Path, group: &str) -> Vec<PathBuf> {
     let group = Path::new(group.trim_start_matches('/'));
     group.ancestors().map(|ancestor| mount.join(ancestor)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lays the tree of a recording out, and reads it.
+    fn read(recording: &str) -> ControlGroup {
+        let top = tempfile::tempdir().unwrap();
+        for section in recording.split("== ").skip(1) {
+            let (path, text) = section.split_once('\n').unwrap();
+            let path = top.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        ControlGroup::read(top.path())
+    }
+
+    macro_rules! recording {
+        ($name:literal) => {
+            read(include_str!(concat!("../../tests/data/cgroups/", $name, ".txt")))
+        };
+    }
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn limits_are_found_wherever_a_system_puts_them() {
+        let limits = |cpus, memory, pids| ControlGroup { cpus, memory, pids };
+        assert_eq!(recording!("podman-v1"), limits(Some(2), Some(64 * MIB), Some(32)));
+        assert_eq!(recording!("containerd-v1"), limits(Some(2), Some(32 * MIB), None));
+        assert_eq!(recording!("container-v2"), limits(Some(1), Some(16 * MIB), Some(16)));
+        assert_eq!(recording!("service-v2"), limits(Some(2), Some(1024 * MIB), Some(4915)));
+    }
+
+    #[test]
+    fn without_limits_there_are_none_that_matter() {
+        let host = recording!("host-v1");
+        assert_eq!((host.cpus, host.pids), (None, None));
+        assert!(host.memory.is_none_or(|memory| memory > 1 << 60));
+        assert_eq!(read(""), ControlGroup::default());
+    }
+}

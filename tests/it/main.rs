@@ -2,8 +2,10 @@
 
 mod crashes;
 mod exhaustion;
+mod fairness;
 mod files;
 mod golden;
+#[path = "../common/harness.rs"]
 mod harness;
 mod limits;
 mod processes;

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 use std::process::{Command, Output, Stdio};
 
+use nix::sys::signal::Signal;
 use nix::unistd::Uid;
 
 use crate::harness::{Client, Folder, PROGRAM, Tine, command};
@@ -124,6 +125,27 @@ fn by_default_both_families_are_served_on_the_port_of_the_platform() {
         client.send("GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
         assert_eq!(client.answer().text(), "a");
     }
+}
+
+#[test]
+fn several_addresses_are_served_each_by_its_own_listener() {
+    let folder = Folder::new(&[("a", b"a")]);
+    // The unspecified address takes IPv4 too, but for a port that has an IPv4 listener.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let wanted = [format!("127.0.0.1:{port}"), format!("[::]:{port}"), "[::1]:0".to_owned()];
+    let mut command = command(folder.path());
+    command.env("TINE_LISTEN", wanted.join(", "));
+    let mut tine = Tine::start(&mut command);
+    let urls: Vec<_> = tine.start_line.split("http://").skip(1).collect();
+    assert_eq!(urls.len(), 3, "{}", tine.start_line);
+    let third = urls[2].split('/').next().unwrap();
+    for address in [&*wanted[0], &format!("[::1]:{port}"), third] {
+        let mut client = Client::connect(address.parse().unwrap());
+        client.send("GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert_eq!(client.answer().text(), "a", "{address}");
+    }
+    tine.signal(Signal::SIGTERM);
+    tine.ends_well();
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! A kernel with processes in it, as far as supervision cares: parents with real supervisors, a real
-//! board, and children that die, hang, cannot be forked and cannot be killed.
+//! A kernel with processes in it, as far as supervision cares: parents with real supervisors, a
+//! real board, and children that die, hang, cannot be forked and cannot be killed.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

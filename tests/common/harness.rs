@@ -1,4 +1,5 @@
 //! Starts tine and talks to it. Nothing here sleeps: what is waited for has a deadline.
+#![allow(dead_code, reason = "each of the tests that share this uses a part of it")]
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
@@ -138,6 +139,16 @@ impl Tine {
     /// Master, publisher and workers.
     pub fn everybody(&self) -> Vec<Pid> {
         [vec![self.master(), self.publisher()], self.workers()].concat()
+    }
+
+    /// KiB of all processes, what they share counted once.
+    pub fn memory(&self) -> u64 {
+        let of = |pid: Pid| -> u64 {
+            let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+            let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap();
+            line.split_whitespace().next().unwrap().parse().unwrap()
+        };
+        self.everybody().into_iter().map(of).sum()
     }
 
     pub fn signal(&self, signal: Signal) {

@@ -1,0 +1,106 @@
+//! Limits of control groups, and errors of the system where no limit brings them about.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::groups::Group;
+use crate::harness::{Client, Folder, PROGRAM, Tine, pass, until};
+
+fn site() -> Folder {
+    Folder::new(&[("a.txt", b"a")])
+}
+
+fn start(group: &Group, folder: &Folder, args: &[&str]) -> Tine {
+    let mut command = group.command(PROGRAM);
+    Tine::start(command.arg(folder.path()).args(["--listen", "127.0.0.1:0"]).args(args))
+}
+
+#[test]
+fn at_the_memory_limit_a_process_dies_and_the_server_goes_on() {
+    let folder = site();
+    let group = Group::new("memory");
+    group.set("memory.limit_in_bytes", "memory.max", "24M");
+    let mut tine = start(&group, &folder, &["--workers", "1"]);
+    // Each keeps most of a head, until there is no memory for that.
+    let begun = format!("GET / HTTP/1.1\r\nA: {}", "b".repeat(15_000));
+    let mut clients: Vec<Client> = Vec::new();
+    until("memory runs out", || {
+        for _ in 0..50 {
+            let mut client = tine.connect();
+            client.try_send(&begun);
+            clients.push(client);
+        }
+        assert!(clients.len() < 9_000, "memory does not run out");
+        (group.oom_kills() > 0).then_some(())
+    });
+    drop(clients);
+    assert_eq!(tine.get("/a.txt").text(), "a");
+    until("a worker is there", || (tine.workers().len() == 1).then_some(()));
+    tine.signal(Signal::SIGTERM);
+    assert_eq!(tine.wait().code(), Some(0));
+}
+
+#[test]
+fn at_the_process_limit_it_serves_with_fewer_and_tries_again() {
+    let folder = site();
+    let group = Group::new("pids");
+    // The master with its thread for signals, a publisher, and one worker.
+    group.set("pids.max", "pids.max", "4");
+    let mut tine = start(&group, &folder, &["--workers", "3"]);
+    assert_eq!(tine.get("/a.txt").text(), "a");
+    assert_eq!(tine.workers().len(), 1);
+    assert_eq!(tine.warnings.len(), 1);
+    let words = "tine: cannot start a worker: a limit on processes is reached";
+    assert!(tine.warnings[0].starts_with(words), "{:?}", tine.warnings);
+    group.set("pids.max", "pids.max", "max");
+    until("the others are there", || (tine.workers().len() == 3).then_some(()));
+    tine.signal(Signal::SIGTERM);
+    tine.ends_well();
+}
+
+#[test]
+fn a_frozen_group_thaws_without_a_death() {
+    let folder = site();
+    let group = Group::new("freezer");
+    let mut tine = start(&group, &folder, &["--workers", "2", "--watchdog", "3s"]);
+    let everybody = tine.everybody();
+    for _ in 0..3 {
+        group.freeze(true);
+        pass(Duration::from_secs(4));
+        group.freeze(false);
+        assert_eq!(tine.get("/a.txt").text(), "a");
+    }
+    assert_eq!(tine.everybody(), everybody);
+    tine.signal(Signal::SIGTERM);
+    tine.ends_well();
+}
+
+#[test]
+fn without_buffers_for_a_connection_it_waits_and_takes_it_later() {
+    let folder = site();
+    let mut tine = Tine::serve(&folder, &["--workers", "1"]);
+    let worker = tine.workers()[0].to_string();
+    for error in ["ENOBUFS", "ENOMEM", "ENFILE", "ECONNABORTED"] {
+        let inject = format!("inject=accept4:error={error}:when=1..3");
+        let mut tracer = Command::new("strace")
+            .args(["-qq", "-o", "/dev/null", "-e", &inject, "-p", &worker])
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        until("it is traced", || {
+            let status = fs::read_to_string(format!("/proc/{worker}/status")).unwrap();
+            (!status.contains("TracerPid:\t0\n")).then_some(())
+        });
+        for _ in 0..5 {
+            assert_eq!(tine.get("/a.txt").text(), "a", "{error}");
+        }
+        kill(Pid::from_raw(tracer.id().cast_signed()), Signal::SIGINT).unwrap();
+        tracer.wait().unwrap();
+    }
+    tine.signal(Signal::SIGTERM);
+    tine.ends_well();
+}

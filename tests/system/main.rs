@@ -1,0 +1,16 @@
+//! tine under the limits of a real system: control groups, errors that a tracer puts into its
+//! calls, ten thousand connections, a hundred thousand files, and kills without end. It needs root
+//! and the programs that `tests/all` installs; `BUDGET` makes it longer.
+
+mod groups;
+#[path = "../common/harness.rs"]
+mod harness;
+mod kills;
+mod limits;
+mod many;
+
+/// Seconds, times what `BUDGET` says.
+fn budget(seconds: u64) -> std::time::Duration {
+    let budget = std::env::var("BUDGET").map_or(1, |text| text.parse().expect("a whole number"));
+    std::time::Duration::from_secs(seconds * budget)
+}
