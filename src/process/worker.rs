@@ -106,6 +106,7 @@ impl<'l> Worker<'l> {
         seat.drain.watch(&poll, DRAIN)?;
         seat.leave.watch(&poll, LEAVE)?;
         seat.look.watch(&poll, LOOK)?;
+        let listeners = Listeners::new(listeners, LISTENERS, &poll)?;
         row.set_ready();
         drop(seat.ready);
         let desk = Desk {
@@ -120,7 +121,7 @@ impl<'l> Worker<'l> {
         Ok(Self {
             desk,
             poll,
-            listeners: Listeners::new(listeners, LISTENERS),
+            listeners,
             links: Links::new(),
             connections_max,
             board,
@@ -174,13 +175,13 @@ impl<'l> Worker<'l> {
                     self.pump(key);
                 }
             }
-            let has_queued = self.accept();
             if self.desk.clock.now() >= sweep_at {
                 self.sweep()?;
                 let is_draining = self.desk.phase == Phase::Draining;
                 let pause = if is_draining { DRAIN_SWEEP } else { SWEEP };
                 sweep_at = self.desk.clock.now() + pause;
             }
+            let has_queued = self.accept()?;
             is_busy = has_queued || self.links.unfinished() > 0;
         }
         Ok(())
@@ -200,32 +201,34 @@ impl<'l> Worker<'l> {
     }
 
     /// Takes connections from the queues; whether there may be more in them.
-    fn accept(&mut self) -> bool {
-        if !self.listeners.are_ready() {
-            return false;
+    fn accept(&mut self) -> Result<bool, Failure> {
+        if !self.has_served || !self.listeners.are_ready() {
+            return Ok(false);
         }
         for _ in 0..ACCEPTS_MAX {
             let is_full = self.links.len() >= self.connections_max;
             if is_full && !self.links.has_idle() {
-                return false;
+                self.listeners.stand_aside();
+                return Ok(false);
             }
-            match self.listeners.accept(&self.poll) {
+            self.listeners.wait()?;
+            match self.listeners.accept() {
                 Accepted::Connection(stream) => {
                     if is_full {
                         self.make_room();
                     }
                     self.welcome(stream);
                 }
-                Accepted::Nothing => return false,
+                Accepted::Nothing => return Ok(false),
                 // Unless that helps, the next turn tries again, after an event or the next sweep.
                 Accepted::Shortage => {
                     if !self.make_room() {
-                        return false;
+                        return Ok(false);
                     }
                 }
             }
         }
-        true
+        Ok(true)
     }
 
     /// Closes an idle connection; false if there is none.
@@ -264,12 +267,12 @@ impl<'l> Worker<'l> {
         let serving = self.board.serving();
         if serving >= self.generation && !self.has_served {
             self.has_served = true;
-            self.listeners.open(&self.poll)?;
+            self.listeners.wait()?;
         }
         if serving > self.generation && self.desk.phase == Phase::Serving {
             // Another generation has taken over. Who is idle here is closed by its next answer.
             self.desk.phase = Phase::Retiring;
-            self.listeners.forsake_all(&self.poll);
+            self.listeners.forsake_all();
         }
         Ok(())
     }
@@ -291,6 +294,7 @@ impl<'l> Worker<'l> {
         self.desk.row.beat();
         let (mut turn, _) = self.desk.turn();
         self.links.expire(&mut turn);
+        self.listeners.look_again();
         self.look()
     }
 }

@@ -86,7 +86,7 @@ fn nobody_holds_a_descriptor_without_a_use_for_it() {
     for worker in tine.workers() {
         // The connection is gone again, whoever had it.
         let own = [("site/", 1), ("site/large", 1), ("socket", 1), ("pipe", 3)];
-        expect(worker, &[&own[..], &[("eventpoll", 1)]].concat());
+        expect(worker, &[&own[..], &[("eventpoll", 2)]].concat());
     }
 }
 
@@ -122,6 +122,24 @@ fn with_every_worker_dead_connections_wait_and_are_answered() {
             assert_eq!(client.answer().text(), "a");
         }
     }
+}
+
+#[test]
+fn connections_are_shared_out_among_the_workers() {
+    let folder = site();
+    let tine = Tine::serve(&folder, &["--workers", "4"]);
+    let _kept: Vec<_> = (0..80)
+        .map(|_| {
+            let mut client = tine.connect();
+            client.send(get("/a.txt"));
+            assert_eq!(client.answer().text(), "a");
+            client
+        })
+        .collect();
+    let sockets = |pid| descriptors(pid, &folder)["socket"] - 1;
+    let shares: Vec<_> = tine.workers().into_iter().map(sockets).collect();
+    assert_eq!(shares.iter().sum::<usize>(), 80);
+    assert!(shares.iter().all(|&share| share >= 10), "{shares:?}");
 }
 
 #[test]
