@@ -1,11 +1,20 @@
-//! A tree that nobody wrote for this test: the documentation of whatever is installed.
+//! Trees: one that nobody wrote for this test, the documentation of whatever is installed; a deep
+//! one; and one that changes while it is read.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
-use crate::harness::{Tine, command, get};
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{Mode, mkdirat};
+
+use crate::harness::{Folder, Tine, command, get};
 
 const TREE: &str = "/usr/share/doc";
 /// Fewer files than this would prove little.
@@ -61,4 +70,56 @@ fn every_file_of_a_real_tree_comes_back_byte_for_byte() {
 #[test]
 fn the_same_with_nothing_held_and_few_kept_open() {
     compare(&["--inline-max", "0", "--open-max", "10"]);
+}
+
+#[test]
+fn a_tree_is_served_as_deep_as_a_path_can_be_and_no_deeper() {
+    let folder = Folder::new(&[("index.html", b"top")]);
+    // Deeper than any path: made step by step, each beneath the one before.
+    let mut at = OwnedFd::from(File::open(folder.path()).unwrap());
+    for _ in 0..2_500 {
+        mkdirat(&at, "d", Mode::from_bits_truncate(0o755)).unwrap();
+        at = openat(&at, "d", OFlag::O_DIRECTORY, Mode::empty()).unwrap();
+        let mode = Mode::from_bits_truncate(0o644);
+        let file = openat(&at, "file", OFlag::O_CREAT | OFlag::O_WRONLY, mode).unwrap();
+        File::from(file).write_all(b"here\n").unwrap();
+    }
+    let tine = Tine::serve(&folder, &[]);
+    assert_eq!(tine.get("/").text(), "top");
+    for depth in [1, 100, 2_000] {
+        assert_eq!(tine.get(&format!("{}/file", "/d".repeat(depth))).text(), "here\n", "{depth}");
+    }
+    assert_eq!(tine.get(&format!("{}/file", "/d".repeat(2_200))).status(), 404);
+    let says_so = |line: &String| line.contains("File name too long");
+    assert!(!tine.warnings.is_empty() && tine.warnings.iter().all(says_so));
+    // It is too deep to be removed by its path, too.
+    let status = Command::new("rm").arg("-r").arg(folder.join("d")).status();
+    assert!(status.unwrap().success());
+}
+
+#[test]
+fn what_comes_and_goes_while_it_is_read_is_there_or_not() {
+    let folder = Folder::new(&[("stays/index.html", b"here")]);
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                for number in 0..20 {
+                    folder.write(format!("comes-{number}/sub/page.html"), &[b'x'; 1000]);
+                }
+                for number in 0..20 {
+                    fs::remove_dir_all(folder.join(format!("comes-{number}"))).unwrap();
+                }
+            }
+        });
+        for _ in 0..20 {
+            let tine = Tine::serve(&folder, &["--inline-max", "500", "--open-max", "3"]);
+            assert_eq!(tine.get("/stays/").text(), "here");
+            let answer = tine.get("/comes-7/sub/page.html");
+            let whole = answer.status() == 200 && answer.body == [b'x'; 1000];
+            // Being written just now, it may be empty.
+            assert!(whole || answer.body.is_empty() || answer.status() == 404, "{answer:?}");
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
 }
