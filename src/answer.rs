@@ -1,10 +1,12 @@
 //! The decision: what a request is answered with, as a value. Nothing is decided after it.
 
 use std::io;
+use std::ops::Range;
 
 use nix::errno::Errno;
 
 use crate::http::precondition::{Conditions, Validators, Verdict};
+use crate::http::range::{Asked, Extent};
 use crate::http::request::{Expectation, Method, Persistence, Request};
 use crate::http::status::Status;
 use crate::http::target::{self, Abnormal, Locator, Target};
@@ -25,9 +27,15 @@ pub struct Plan<'s> {
 #[derive(Debug)]
 pub enum Reply<'s> {
     /// A file that is not held: what it is now decides, see [`Plan::settle`].
-    AsFound(&'s Asset, Conditions),
+    AsFound(&'s Asset, Conditions, Option<Box<Asked>>),
     /// A file: 200.
     Whole(&'s Asset),
+    /// A part of a file: 206.
+    Part(&'s Asset, Range<u64>),
+    /// Several parts of a file: 206 as multipart/byteranges.
+    Parts(&'s Asset, Box<[Range<u64>]>),
+    /// No part that there is of a file of this size: 416.
+    Unsatisfiable(u64),
     /// The client has it: 304.
     Unchanged(Validators),
     /// It has another URL: 301 to this one, as it stands in the `Location` field.
@@ -50,7 +58,7 @@ impl<'s> Plan<'s> {
     /// The file that has to be opened before the plan can be carried out, if there is one.
     pub fn file(&self) -> Option<&'s Large> {
         match self.reply {
-            Reply::AsFound(asset, _) | Reply::Missing(asset) => match &asset.content {
+            Reply::AsFound(asset, ..) | Reply::Missing(asset) => match &asset.content {
                 Content::Large(large) => Some(large),
                 Content::Held(_) => None,
             },
@@ -60,13 +68,10 @@ impl<'s> Plan<'s> {
 
     /// The plan once its file is open; `now` is in seconds since 1970.
     pub fn settle(self, opened: &Opened<'s>, now: u64) -> Self {
-        let Reply::AsFound(asset, conditions) = self.reply else { return self };
-        let modified = opened.modified(asset, now);
-        let reply = match conditions.weigh(modified) {
-            Verdict::Proceed => Reply::Whole(asset),
-            Verdict::Unchanged => Reply::Unchanged(Validators { etag: None, modified }),
-            Verdict::Failed => Reply::Error(Status::PreconditionFailed),
-        };
+        let Reply::AsFound(asset, conditions, asked) = self.reply else { return self };
+        let validators = Validators { etag: None, modified: opened.modified(asset, now) };
+        let size = opened.facts.size;
+        let reply = weigh(asset, size, validators, conditions, asked.as_deref());
         Self { reply, ..self }
     }
 
@@ -116,17 +121,35 @@ fn represent<'s>(site: &'s Site, request: &Request<'_, '_>) -> Reply<'s> {
         Some(Found::Unreadable) => Reply::Error(Status::Forbidden),
         Some(Found::Asset(asset)) => {
             let conditions = Conditions::read(&request.fields, || asset.etag());
+            let is_get = request.method == Method::Get;
+            let asked = is_get.then(|| Asked::read(&request.fields, || asset.etag())).flatten();
             if matches!(asset.content, Content::Large(_)) {
-                return Reply::AsFound(asset, conditions);
+                return Reply::AsFound(asset, conditions, asked.map(Box::new));
             }
-            match conditions.weigh(asset.modified) {
-                Verdict::Proceed => Reply::Whole(asset),
-                Verdict::Unchanged => {
-                    Reply::Unchanged(Validators { etag: asset.etag(), modified: asset.modified })
-                }
-                Verdict::Failed => Reply::Error(Status::PreconditionFailed),
-            }
+            let validators = Validators { etag: asset.etag(), modified: asset.modified };
+            weigh(asset, asset.size(), validators, conditions, asked.as_ref())
         }
+    }
+}
+
+/// The conditions first, and then the ranges (RFC 9110 §13.2.2).
+fn weigh<'s>(
+    asset: &'s Asset,
+    size: u64,
+    validators: Validators,
+    conditions: Conditions,
+    asked: Option<&Asked>,
+) -> Reply<'s> {
+    match conditions.weigh(validators.modified) {
+        Verdict::Unchanged => return Reply::Unchanged(validators),
+        Verdict::Failed => return Reply::Error(Status::PreconditionFailed),
+        Verdict::Proceed => {}
+    }
+    match asked.map_or(Extent::Whole, |asked| asked.of(size, validators.modified)) {
+        Extent::Whole => Reply::Whole(asset),
+        Extent::Part(range) => Reply::Part(asset, range),
+        Extent::Parts(ranges) => Reply::Parts(asset, ranges),
+        Extent::Unsatisfiable => Reply::Unsatisfiable(size),
     }
 }
 

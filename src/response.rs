@@ -1,17 +1,21 @@
-//! An answer as bytes on their way: what is left to send, and from where.
+//! An answer as bytes on their way: its head, and a body that is left to send.
 
+mod body;
+
+use std::collections::VecDeque;
 use std::io::IoSlice;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::ops::Range;
 
 use crate::answer::{Plan, Reply};
 use crate::http::date::HttpDate;
+use crate::http::etag::ETag;
 use crate::http::head::{self, Head, Representation};
 use crate::http::precondition::Validators;
 use crate::http::status::Status;
-use crate::site::{Asset, Content, Facts, Opened, Source, media};
+use crate::site::{Asset, Content, Opened, media};
 
-/// Longest part of a file that is sent before other connections have their turn, in bytes.
-pub const SLICE_MAX: u64 = 512 * 1024;
+use body::{Body, Origin, Piece};
+pub use body::{Follows, Outgoing, SLICE_MAX, Slice};
 
 /// An answer that is being sent.
 #[derive(Debug)]
@@ -21,52 +25,6 @@ pub struct Response<'s> {
     /// How much of the head, and of a body in memory, is sent.
     sent: usize,
     body: Body<'s>,
-}
-
-#[derive(Debug)]
-enum Body<'s> {
-    Empty,
-    Held(&'s [u8]),
-    File(FileBody<'s>),
-}
-
-#[derive(Debug)]
-struct FileBody<'s> {
-    source: Source<'s>,
-    facts: Facts,
-    at: u64,
-}
-
-/// What a response wants to be done with the socket.
-#[derive(Debug)]
-pub enum Outgoing<'r> {
-    /// Bytes from memory; with more to follow, or not.
-    Bytes([IoSlice<'r>; 2], Follows),
-    /// Bytes from a file.
-    File(Slice<'r>),
-}
-
-/// Whether a packet that is not full should wait for what comes behind it (MSG_MORE, send(2)).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Follows {
-    /// More of the answer, or the connection's end, which then needs no packet of its own.
-    More,
-    /// Nothing that is known yet.
-    Nothing,
-}
-
-/// A part of a file.
-#[derive(Debug)]
-pub struct Slice<'r> {
-    /// What to read from.
-    pub file: BorrowedFd<'r>,
-    /// Where to begin, in bytes.
-    pub at: u64,
-    /// How much at most, in bytes.
-    pub len: u64,
-    /// What the file must still be, if this is the last slice: otherwise the client has been sent
-    /// parts of different files, or one that does not fit its head, and must not take it for whole.
-    pub unless_changed_from: Option<&'r Facts>,
 }
 
 impl<'s> Response<'s> {
@@ -79,8 +37,11 @@ impl<'s> Response<'s> {
     ) -> Self {
         head.clear();
         let body = match plan.reply {
-            Reply::Whole(asset) => represent(&mut head, Status::Ok, asset, opened, date),
-            Reply::Missing(asset) => represent(&mut head, Status::NotFound, asset, opened, date),
+            Reply::Whole(asset) => whole(&mut head, asset, opened, date),
+            Reply::Part(asset, range) => part(&mut head, asset, range, opened, date),
+            Reply::Parts(asset, ranges) => parts(&mut head, asset, &ranges, opened, date),
+            Reply::Unsatisfiable(size) => unsatisfiable(&mut head, size),
+            Reply::Missing(asset) => missing(&mut head, asset, opened, date),
             Reply::Unchanged(validators) => unchanged(&mut head, validators),
             Reply::AsFound(..) => unsettled(&mut head),
             Reply::Moved(location) => moved(&mut head, &location),
@@ -103,44 +64,32 @@ impl<'s> Response<'s> {
                 let body = &body[self.sent.saturating_sub(self.head.len())..];
                 Outgoing::Bytes(slices(head, body), follows)
             }
-            Body::File(_) if !head.is_empty() => Outgoing::Bytes(slices(head, &[]), Follows::More),
-            Body::File(file) => Outgoing::File(file.slice()),
+            Body::File(_) | Body::Several(_) if !head.is_empty() => {
+                Outgoing::Bytes(slices(head, &[]), Follows::More)
+            }
+            Body::File(file) => file.outgoing(),
+            Body::Several(several) => several.outgoing(follows),
         }
     }
 
     /// Takes note of bytes that were sent; whether those were the last ones.
     pub fn sent(&mut self, len: usize) -> bool {
+        let head_len = self.head.len();
         match &mut self.body {
-            Body::File(file) if self.sent == self.head.len() => file.at += len as u64,
+            Body::File(file) if self.sent == head_len => return file.sent(len),
+            Body::Several(several) if self.sent == head_len => return several.sent(len),
             _ => self.sent += len,
         }
-        let left_in_memory = match &self.body {
-            Body::Held(body) => self.head.len() + body.len() - self.sent,
-            Body::Empty | Body::File(_) => self.head.len() - self.sent,
-        };
-        let left_in_file = match &self.body {
-            Body::File(file) => file.facts.size - file.at,
-            Body::Empty | Body::Held(_) => 0,
-        };
-        left_in_memory == 0 && left_in_file == 0
+        match &self.body {
+            Body::Empty => self.sent == head_len,
+            Body::Held(body) => self.sent == head_len + body.len(),
+            Body::File(_) | Body::Several(_) => false,
+        }
     }
 
     /// Gives the head's buffer back.
     pub fn into_buffer(self) -> Vec<u8> {
         self.head
-    }
-}
-
-impl FileBody<'_> {
-    fn slice(&self) -> Slice<'_> {
-        let left = self.facts.size - self.at;
-        let is_last = left <= SLICE_MAX;
-        Slice {
-            file: self.source.as_fd(),
-            at: self.at,
-            len: left.min(SLICE_MAX),
-            unless_changed_from: is_last.then_some(&self.facts),
-        }
     }
 }
 
@@ -154,35 +103,127 @@ fn slices<'r>(head: &'r [u8], body: &'r [u8]) -> [IoSlice<'r>; 2] {
     [IoSlice::new(head), IoSlice::new(body)]
 }
 
-/// A file of the site. Only the 200 of a held one was written when the site was compiled.
-fn represent<'s>(
+/// A file of the site as it is to be described and sent.
+struct Chosen<'s> {
+    media_type: [&'s str; 2],
+    validators: Validators,
+    size: u64,
+    origin: Origin<'s>,
+}
+
+impl<'s> Chosen<'s> {
+    /// None if the file had to be opened and was not.
+    fn new(asset: &'s Asset, opened: Option<Opened<'s>>, date: &HttpDate) -> Option<Self> {
+        let media_type = [asset.media_type, media::parameter(asset.media_type)];
+        Some(match &asset.content {
+            Content::Held(held) => Self {
+                media_type,
+                validators: Validators { etag: asset.etag(), modified: asset.modified },
+                size: held.body().len() as u64,
+                origin: Origin::Held(held.body()),
+            },
+            Content::Large(_) => {
+                let opened = opened?;
+                let modified = opened.modified(asset, date.second());
+                let Opened { source, facts, .. } = opened;
+                Self {
+                    media_type,
+                    validators: Validators { etag: None, modified },
+                    size: facts.size,
+                    origin: Origin::File(source, facts),
+                }
+            }
+        })
+    }
+
+    fn representation(&self, length: u64) -> Representation<'s> {
+        let (media_type, Validators { etag, modified }) = (self.media_type, self.validators);
+        Representation { media_type, etag, modified, length }
+    }
+}
+
+/// A file of the site: the head of a held one was written when the site was compiled.
+fn whole<'s>(
     out: &mut Vec<u8>,
-    status: Status,
     asset: &'s Asset,
     opened: Option<Opened<'s>>,
     date: &HttpDate,
 ) -> Body<'s> {
-    let media_type = [asset.media_type, media::parameter(asset.media_type)];
-    match (&asset.content, opened) {
-        (Content::Held(held), _) => {
-            if status == Status::Ok {
-                out.extend_from_slice(held.head());
-            } else {
-                let length = held.body().len() as u64;
-                Representation { media_type, etag: None, modified: None, length }.head(out, status);
-            }
-            Body::Held(held.body())
-        }
-        (Content::Large(_), Some(opened)) => {
-            let modified = opened.modified(asset, date.second());
-            let Opened { source, facts, .. } = opened;
-            let length = facts.size;
-            Representation { media_type, etag: None, modified, length }.head(out, status);
-            // A file of no bytes has nothing to send by sendfile.
-            if length == 0 { Body::Empty } else { Body::File(FileBody { source, facts, at: 0 }) }
-        }
-        (Content::Large(_), None) => unsettled(out),
+    if let Content::Held(held) = &asset.content {
+        out.extend_from_slice(held.head());
+        return Body::Held(held.body());
     }
+    let Some(chosen) = Chosen::new(asset, opened, date) else { return unsettled(out) };
+    chosen.representation(chosen.size).head(out, Status::Ok);
+    Body::part(chosen.origin, 0..chosen.size)
+}
+
+/// The site's page for what is missing.
+fn missing<'s>(
+    out: &mut Vec<u8>,
+    asset: &'s Asset,
+    opened: Option<Opened<'s>>,
+    date: &HttpDate,
+) -> Body<'s> {
+    let Some(chosen) = Chosen::new(asset, opened, date) else { return unsettled(out) };
+    chosen.representation(chosen.size).head(out, Status::NotFound);
+    Body::part(chosen.origin, 0..chosen.size)
+}
+
+/// One part of a file (RFC 9110 §15.3.7.1).
+fn part<'s>(
+    out: &mut Vec<u8>,
+    asset: &'s Asset,
+    range: Range<u64>,
+    opened: Option<Opened<'s>>,
+    date: &HttpDate,
+) -> Body<'s> {
+    let Some(chosen) = Chosen::new(asset, opened, date) else { return unsettled(out) };
+    let representation = chosen.representation(range.end - range.start);
+    representation.head(out, Status::PartialContent).range(&range, chosen.size);
+    Body::part(chosen.origin, range)
+}
+
+/// Several parts of a file, each with a head of its own (RFC 9110 §14.6, §15.3.7.2).
+fn parts<'s>(
+    out: &mut Vec<u8>,
+    asset: &'s Asset,
+    ranges: &[Range<u64>],
+    opened: Option<Opened<'s>>,
+    date: &HttpDate,
+) -> Body<'s> {
+    let Some(chosen) = Chosen::new(asset, opened, date) else { return unsettled(out) };
+    let boundary = boundary(&chosen);
+    let mut pieces: VecDeque<_> = ranges
+        .iter()
+        .map(|range| {
+            let mut text = format!("\r\n--{boundary}\r\n").into_bytes();
+            Head::part(&mut text)
+                .field("Content-Type", &chosen.media_type)
+                .range(range, chosen.size);
+            text.extend_from_slice(b"\r\n");
+            Piece { text, part: range.clone() }
+        })
+        .collect();
+    pieces.push_back(Piece { text: format!("\r\n--{boundary}--\r\n").into_bytes(), part: 0..0 });
+    let len = |piece: &Piece| piece.text.len() as u64 + piece.part.end - piece.part.start;
+    let media_type = ["multipart/byteranges; boundary=", &boundary];
+    let representation = chosen.representation(pieces.iter().map(len).sum());
+    Representation { media_type, ..representation }.head(out, Status::PartialContent);
+    Body::several(chosen.origin, pieces)
+}
+
+/// What no part can contain but by an accident of 2^-128, or on purpose: a hash of what is known of
+/// the file.
+fn boundary(chosen: &Chosen<'_>) -> String {
+    let Validators { etag, modified } = chosen.validators;
+    let known = format!("{etag:?} {modified:?} {}", chosen.size);
+    ETag::of(known.as_bytes()).as_str().trim_matches('"').to_owned()
+}
+
+fn unsatisfiable<'s>(out: &mut Vec<u8>, size: u64) -> Body<'s> {
+    error_head(out, Status::RangeNotSatisfiable).no_range(size);
+    Body::Held(Status::RangeNotSatisfiable.page().as_bytes())
 }
 
 fn unsettled<'s>(out: &mut Vec<u8>) -> Body<'s> {
@@ -207,14 +248,16 @@ fn moved<'s>(out: &mut Vec<u8>, location: &str) -> Body<'s> {
 }
 
 fn error<'s>(out: &mut Vec<u8>, status: Status) -> Body<'s> {
-    let page = status.page().as_bytes();
-    let length = page.len() as u64;
-    let head =
-        Representation { media_type: PAGE, etag: None, modified: None, length }.head(out, status);
+    let head = error_head(out, status);
     match status {
         Status::MethodNotAllowed => drop(head.field("Allow", &[METHODS])),
         Status::ServiceUnavailable => drop(head.field("Retry-After", &["1"])),
         _ => {}
     }
-    Body::Held(page)
+    Body::Held(status.page().as_bytes())
+}
+
+fn error_head(out: &mut Vec<u8>, status: Status) -> Head<'_> {
+    let length = status.page().len() as u64;
+    Representation { media_type: PAGE, etag: None, modified: None, length }.head(out, status)
 }

@@ -20,6 +20,8 @@ pub enum Name {
     IfNoneMatch,
     IfModifiedSince,
     IfUnmodifiedSince,
+    Range,
+    IfRange,
 }
 
 impl Name {
@@ -27,8 +29,9 @@ impl Name {
     fn of(name: &str) -> Option<Self> {
         let candidates: &[Self] = match name.len() {
             4 => &[Self::Host],
+            5 => &[Self::Range],
             6 => &[Self::Expect],
-            8 => &[Self::IfMatch],
+            8 => &[Self::IfMatch, Self::IfRange],
             10 => &[Self::Connection],
             13 => &[Self::IfNoneMatch],
             14 => &[Self::ContentLength],
@@ -50,6 +53,8 @@ impl Name {
             Self::IfNoneMatch => "if-none-match",
             Self::IfModifiedSince => "if-modified-since",
             Self::IfUnmodifiedSince => "if-unmodified-since",
+            Self::Range => "range",
+            Self::IfRange => "if-range",
         }
     }
 

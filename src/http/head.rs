@@ -1,6 +1,7 @@
 //! The head of an answer, written field by field into a buffer that is lent.
 
 use std::io::Write as _;
+use std::ops::Range;
 
 use super::date::{self, HttpDate};
 use super::etag::ETag;
@@ -18,6 +19,11 @@ impl<'o> Head<'o> {
         out.extend_from_slice(b"HTTP/1.1 ");
         out.extend_from_slice(status.text().as_bytes());
         out.extend_from_slice(b"\r\n");
+        Self(out)
+    }
+
+    /// Writes the fields of one part of a multipart body: it has no status line.
+    pub fn part(out: &'o mut Vec<u8>) -> Self {
         Self(out)
     }
 
@@ -50,6 +56,21 @@ impl<'o> Head<'o> {
         head
     }
 
+    /// Adds `Content-Range`: which octets, of how many.
+    pub fn range(self, range: &Range<u64>, size: u64) -> Self {
+        let (first, last) = (range.start, range.end - 1);
+        write!(self.0, "Content-Range: bytes {first}-{last}/{size}\r\n")
+            .expect("a Vec takes all that is written");
+        self
+    }
+
+    /// Adds `Content-Range` for a range that there is nothing of.
+    pub fn no_range(self, size: u64) -> Self {
+        write!(self.0, "Content-Range: bytes */{size}\r\n")
+            .expect("a Vec takes all that is written");
+        self
+    }
+
     /// Adds `Content-Length`, in octets.
     pub fn length(self, length: u64) -> Self {
         write!(self.0, "Content-Length: {length}\r\n").expect("a Vec takes all that is written");
@@ -71,15 +92,17 @@ pub struct Representation<'r> {
 }
 
 impl Representation<'_> {
-    /// Writes the head of an answer with these bytes. A 200 can be revalidated; an error must not
-    /// be kept, and has nothing to revalidate it by.
+    /// Writes the head of an answer with these bytes. What is of the site can be revalidated, and
+    /// had in parts; an error must not be kept, and has nothing to revalidate it by.
     pub fn head<'o>(&self, out: &'o mut Vec<u8>, status: Status) -> Head<'o> {
         let head = Head::start(out, status)
             .field("Content-Type", &self.media_type)
             .field("X-Content-Type-Options", &["nosniff"])
             .length(self.length);
-        if status == Status::Ok {
-            head.validators(self.etag, self.modified).field("Cache-Control", &["no-cache"])
+        if matches!(status, Status::Ok | Status::PartialContent) {
+            head.validators(self.etag, self.modified)
+                .field("Accept-Ranges", &["bytes"])
+                .field("Cache-Control", &["no-cache"])
         } else {
             head.field("Cache-Control", &["no-store"])
         }

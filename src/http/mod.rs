@@ -11,6 +11,7 @@ pub mod head;
 pub mod limits;
 pub mod octets;
 pub mod precondition;
+pub mod range;
 pub mod request;
 pub mod status;
 pub mod target;

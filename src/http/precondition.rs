@@ -86,7 +86,7 @@ fn lists(fields: &Fields<'_, '_>, name: Name, fits: impl Fn(Tag<'_>) -> bool) ->
 }
 
 /// Any of the three date formats (RFC 9110 §5.6.7), as seconds since 1970.
-fn seconds(value: &[u8]) -> Option<u64> {
+pub(super) fn seconds(value: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(value).ok()?;
     let time: SystemTime = httpdate::parse_http_date(text).ok()?;
     time.duration_since(UNIX_EPOCH).as_ref().map(Duration::as_secs).ok()

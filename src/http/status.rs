@@ -6,6 +6,7 @@
 pub enum Status {
     Ok,
     NoContent,
+    PartialContent,
     MovedPermanently,
     NotModified,
     BadRequest,
@@ -16,6 +17,7 @@ pub enum Status {
     PreconditionFailed,
     ContentTooLarge,
     UriTooLong,
+    RangeNotSatisfiable,
     ExpectationFailed,
     FieldsTooLarge,
     InternalServerError,
@@ -30,6 +32,7 @@ impl Status {
         match self {
             Self::Ok => "200 OK",
             Self::NoContent => "204 No Content",
+            Self::PartialContent => "206 Partial Content",
             Self::MovedPermanently => "301 Moved Permanently",
             Self::NotModified => "304 Not Modified",
             Self::BadRequest => "400 Bad Request",
@@ -40,6 +43,7 @@ impl Status {
             Self::PreconditionFailed => "412 Precondition Failed",
             Self::ContentTooLarge => "413 Content Too Large",
             Self::UriTooLong => "414 URI Too Long",
+            Self::RangeNotSatisfiable => "416 Range Not Satisfiable",
             Self::ExpectationFailed => "417 Expectation Failed",
             Self::FieldsTooLarge => "431 Request Header Fields Too Large",
             Self::InternalServerError => "500 Internal Server Error",
@@ -52,7 +56,11 @@ impl Status {
     /// The body of an error that the site has no page of its own for.
     pub const fn page(self) -> &'static str {
         match self {
-            Self::Ok | Self::NoContent | Self::MovedPermanently | Self::NotModified => "",
+            Self::Ok
+            | Self::NoContent
+            | Self::PartialContent
+            | Self::MovedPermanently
+            | Self::NotModified => "",
             Self::NotFound => "<h1>sorry,file not found</h1>",
             Self::BadRequest => "<h1>400 Bad Request</h1>",
             Self::Forbidden => "<h1>403 Forbidden</h1>",
@@ -61,6 +69,7 @@ impl Status {
             Self::PreconditionFailed => "<h1>412 Precondition Failed</h1>",
             Self::ContentTooLarge => "<h1>413 Content Too Large</h1>",
             Self::UriTooLong => "<h1>414 URI Too Long</h1>",
+            Self::RangeNotSatisfiable => "<h1>416 Range Not Satisfiable</h1>",
             Self::ExpectationFailed => "<h1>417 Expectation Failed</h1>",
             Self::FieldsTooLarge => "<h1>431 Request Header Fields Too Large</h1>",
             Self::InternalServerError => "<h1>500 Internal Server Error</h1>",

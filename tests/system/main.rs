@@ -1,7 +1,8 @@
 //! tine under the limits of a real system: control groups, errors that a tracer puts into its
-//! calls, ten thousand connections, a hundred thousand files, and kills without end. It needs root
-//! and the programs that `tests/all` installs; `BUDGET` makes it longer.
+//! calls, ten thousand connections, a hundred thousand files, kills without end, and the programs
+//! that people really use. It needs root and what `tests/all` installs; `BUDGET` makes it longer.
 
+mod clients;
 mod groups;
 #[path = "../common/harness.rs"]
 mod harness;
