@@ -5,9 +5,10 @@ use std::ops::Range;
 
 use nix::errno::Errno;
 
+use crate::http::method::Method;
 use crate::http::precondition::{Conditions, Validators, Verdict};
 use crate::http::range::{Asked, Extent};
-use crate::http::request::{Expectation, Method, Persistence, Request};
+use crate::http::request::{Expectation, Persistence, Request};
 use crate::http::status::Status;
 use crate::http::target::{self, Abnormal, Locator, Target};
 use crate::site::{Asset, Content, Found, Large, Opened, Site};

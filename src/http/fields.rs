@@ -5,7 +5,7 @@
 
 use httparse::{EMPTY_HEADER, Error, Header, Status as Progress};
 
-use super::request::Reject;
+use super::reject::Reject;
 
 /// The fields that change an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 
 use super::fields::{Fields, Name};
 use super::octets::TOKEN;
-use super::request::Reject;
+use super::reject::Reject;
 
 /// How a body's length is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,36 +4,10 @@
 use super::fields::{Fields, Name, Slots};
 use super::framing::{self, Framing};
 use super::limits::Limits;
+use super::method::Method;
 use super::octets::TOKEN;
-use super::status::Status;
+use super::reject::Reject;
 use super::target::{Target, authority_is_valid};
-
-/// A method, as far as tine tells methods apart (RFC 9110 §9.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names are the RFC's own")]
-pub enum Method {
-    Get,
-    Head,
-    Options,
-    Connect,
-    /// POST, PUT, DELETE, PATCH and TRACE: known, and never allowed here.
-    NotAllowed,
-    /// Any other token.
-    Unknown,
-}
-
-impl Method {
-    fn of(token: &[u8]) -> Self {
-        match token {
-            b"GET" => Self::Get,
-            b"HEAD" => Self::Head,
-            b"OPTIONS" => Self::Options,
-            b"CONNECT" => Self::Connect,
-            b"POST" | b"PUT" | b"DELETE" | b"PATCH" | b"TRACE" => Self::NotAllowed,
-            _ => Self::Unknown,
-        }
-    }
-}
 
 /// Longest method that is waited for, in octets; the longest registered ones have 17.
 const METHOD_MAX: usize = 32;
@@ -56,33 +30,6 @@ impl Persistence {
     /// Whether nothing follows the answer.
     pub fn closes(self) -> bool {
         self == Self::Close
-    }
-}
-
-/// Why a request cannot be understood. Each ends its connection: where the next request would
-/// begin is not certain any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is the status of its name")]
-pub enum Reject {
-    BadRequest,
-    ContentTooLarge,
-    UriTooLong,
-    FieldsTooLarge,
-    NotImplemented,
-    VersionNotSupported,
-}
-
-impl Reject {
-    /// The status that says so.
-    pub const fn status(self) -> Status {
-        match self {
-            Self::BadRequest => Status::BadRequest,
-            Self::ContentTooLarge => Status::ContentTooLarge,
-            Self::UriTooLong => Status::UriTooLong,
-            Self::FieldsTooLarge => Status::FieldsTooLarge,
-            Self::NotImplemented => Status::NotImplemented,
-            Self::VersionNotSupported => Status::VersionNotSupported,
-        }
     }
 }
 

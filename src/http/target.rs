@@ -6,8 +6,9 @@ use std::net::Ipv6Addr;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_decode, percent_encode};
 
+use super::method::Method;
 use super::octets::REG_NAME;
-use super::request::{Method, Reject};
+use super::reject::Reject;
 
 /// What a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
