@@ -5,13 +5,15 @@ use std::ops::Range;
 
 use nix::errno::Errno;
 
+use crate::http::coding::Wishes;
+use crate::http::fields::{Fields, Name};
 use crate::http::method::Method;
 use crate::http::precondition::{Conditions, Validators, Verdict};
 use crate::http::range::{Asked, Extent};
 use crate::http::request::{Expectation, Persistence, Request};
 use crate::http::status::Status;
 use crate::http::target::{self, Abnormal, Locator, Target};
-use crate::site::{Asset, Content, Found, Large, Opened, Site};
+use crate::site::{Content, Found, Large, Opened, Pick, Site};
 
 /// What to answer. The status follows from the reply; it is never set.
 #[derive(Debug)]
@@ -28,21 +30,21 @@ pub struct Plan<'s> {
 #[derive(Debug)]
 pub enum Reply<'s> {
     /// A file that is not held: what it is now decides, see [`Plan::settle`].
-    AsFound(&'s Asset, Conditions, Option<Box<Asked>>),
+    AsFound(Pick<'s>, Conditions, Option<Box<Asked>>),
     /// A file: 200.
-    Whole(&'s Asset),
+    Whole(Pick<'s>),
     /// A part of a file: 206.
-    Part(&'s Asset, Range<u64>),
+    Part(Pick<'s>, Range<u64>),
     /// Several parts of a file: 206 as multipart/byteranges.
-    Parts(&'s Asset, Box<[Range<u64>]>),
+    Parts(Pick<'s>, Box<[Range<u64>]>),
     /// No part that there is of a file of this size: 416.
     Unsatisfiable(u64),
-    /// The client has it: 304.
-    Unchanged(Validators),
+    /// The client has it: 304; whether others get other bytes.
+    Unchanged(Validators, bool),
     /// It has another URL: 301 to this one, as it stands in the `Location` field.
     Moved(String),
     /// The site's own page for what is missing: 404.
-    Missing(&'s Asset),
+    Missing(Pick<'s>),
     /// What methods there are: 204.
     Methods,
     /// An error with a short page of tine's own.
@@ -59,7 +61,7 @@ impl<'s> Plan<'s> {
     /// The file that has to be opened before the plan can be carried out, if there is one.
     pub fn file(&self) -> Option<&'s Large> {
         match self.reply {
-            Reply::AsFound(asset, ..) | Reply::Missing(asset) => match &asset.content {
+            Reply::AsFound(pick, ..) | Reply::Missing(pick) => match pick.content() {
                 Content::Large(large) => Some(large),
                 Content::Held(_) => None,
             },
@@ -69,10 +71,10 @@ impl<'s> Plan<'s> {
 
     /// The plan once its file is open; `now` is in seconds since 1970.
     pub fn settle(self, opened: &Opened<'s>, now: u64) -> Self {
-        let Reply::AsFound(asset, conditions, asked) = self.reply else { return self };
-        let validators = Validators { etag: None, modified: opened.modified(asset, now) };
-        let size = opened.facts.size;
-        let reply = weigh(asset, size, validators, conditions, asked.as_deref());
+        let Reply::AsFound(pick, conditions, asked) = self.reply else { return self };
+        let modified = opened.modified(pick.modified(), now);
+        let validators = Validators { etag: None, modified };
+        let reply = weigh(pick, opened.facts.size, validators, conditions, asked.as_deref());
         Self { reply, ..self }
     }
 
@@ -121,35 +123,49 @@ fn represent<'s>(site: &'s Site, request: &Request<'_, '_>) -> Reply<'s> {
         Some(_) if normal.merged => moved(&normal.path, "", locator),
         Some(Found::Unreadable) => Reply::Error(Status::Forbidden),
         Some(Found::Asset(asset)) => {
-            let conditions = Conditions::read(&request.fields, || asset.etag());
-            let is_get = request.method == Method::Get;
-            let asked = is_get.then(|| Asked::read(&request.fields, || asset.etag())).flatten();
-            if matches!(asset.content, Content::Large(_)) {
-                return Reply::AsFound(asset, conditions, asked.map(Box::new));
-            }
-            let validators = Validators { etag: asset.etag(), modified: asset.modified };
-            weigh(asset, asset.size(), validators, conditions, asked.as_ref())
+            let fields = &request.fields;
+            choose(site.pick(asset, || Wishes::read(fields)), fields, request.method)
         }
+    }
+}
+
+/// The fields that make anything but the whole of a file the answer.
+const SELECTING: [Name; 5] =
+    [Name::IfMatch, Name::IfNoneMatch, Name::IfUnmodifiedSince, Name::IfModifiedSince, Name::Range];
+
+/// From a file to what of it is to be sent.
+fn choose<'s>(pick: Pick<'s>, fields: &Fields<'_, '_>, method: Method) -> Reply<'s> {
+    let is_held = matches!(pick.content(), Content::Held(_));
+    if is_held && !fields.has_any(SELECTING) {
+        return Reply::Whole(pick);
+    }
+    let conditions = Conditions::read(fields, || pick.etag());
+    let asked = (method == Method::Get).then(|| Asked::read(fields, || pick.etag())).flatten();
+    if is_held {
+        let validators = Validators { etag: pick.etag(), modified: pick.modified() };
+        weigh(pick, pick.size(), validators, conditions, asked.as_ref())
+    } else {
+        Reply::AsFound(pick, conditions, asked.map(Box::new))
     }
 }
 
 /// The conditions first, and then the ranges (RFC 9110 §13.2.2).
 fn weigh<'s>(
-    asset: &'s Asset,
+    pick: Pick<'s>,
     size: u64,
     validators: Validators,
     conditions: Conditions,
     asked: Option<&Asked>,
 ) -> Reply<'s> {
     match conditions.weigh(validators.modified) {
-        Verdict::Unchanged => return Reply::Unchanged(validators),
+        Verdict::Unchanged => return Reply::Unchanged(validators, pick.varies()),
         Verdict::Failed => return Reply::Error(Status::PreconditionFailed),
         Verdict::Proceed => {}
     }
     match asked.map_or(Extent::Whole, |asked| asked.of(size, validators.modified)) {
-        Extent::Whole => Reply::Whole(asset),
-        Extent::Part(range) => Reply::Part(asset, range),
-        Extent::Parts(ranges) => Reply::Parts(asset, ranges),
+        Extent::Whole => Reply::Whole(pick),
+        Extent::Part(range) => Reply::Part(pick, range),
+        Extent::Parts(ranges) => Reply::Parts(pick, ranges),
         Extent::Unsatisfiable => Reply::Unsatisfiable(size),
     }
 }
@@ -166,5 +182,6 @@ fn moved<'s>(path: &[u8], slash: &str, locator: Locator<'_>) -> Reply<'s> {
 }
 
 fn missing(site: &Site) -> Reply<'_> {
-    site.not_found().map_or(Reply::Error(Status::NotFound), Reply::Missing)
+    let page = site.not_found().map(Pick::own);
+    page.map_or(Reply::Error(Status::NotFound), Reply::Missing)
 }

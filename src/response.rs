@@ -12,7 +12,7 @@ use crate::http::etag::ETag;
 use crate::http::head::{self, Head, Representation};
 use crate::http::precondition::Validators;
 use crate::http::status::Status;
-use crate::site::{Asset, Content, Opened, media};
+use crate::site::{Content, Opened, Pick};
 
 use body::{Body, Origin, Piece};
 pub use body::{Follows, Outgoing, SLICE_MAX, Slice};
@@ -37,12 +37,12 @@ impl<'s> Response<'s> {
     ) -> Self {
         head.clear();
         let body = match plan.reply {
-            Reply::Whole(asset) => whole(&mut head, asset, opened, date),
-            Reply::Part(asset, range) => part(&mut head, asset, range, opened, date),
-            Reply::Parts(asset, ranges) => parts(&mut head, asset, &ranges, opened, date),
+            Reply::Whole(pick) => whole(&mut head, pick, opened, date),
+            Reply::Part(pick, range) => part(&mut head, pick, range, opened, date),
+            Reply::Parts(pick, ranges) => parts(&mut head, pick, &ranges, opened, date),
             Reply::Unsatisfiable(size) => unsatisfiable(&mut head, size),
-            Reply::Missing(asset) => missing(&mut head, asset, opened, date),
-            Reply::Unchanged(validators) => unchanged(&mut head, validators),
+            Reply::Missing(pick) => missing(&mut head, pick, opened, date),
+            Reply::Unchanged(validators, varies) => unchanged(&mut head, validators, varies),
             Reply::AsFound(..) => unsettled(&mut head),
             Reply::Moved(location) => moved(&mut head, &location),
             Reply::Methods => {
@@ -105,7 +105,7 @@ fn slices<'r>(head: &'r [u8], body: &'r [u8]) -> [IoSlice<'r>; 2] {
 
 /// A file of the site as it is to be described and sent.
 struct Chosen<'s> {
-    media_type: [&'s str; 2],
+    pick: Pick<'s>,
     validators: Validators,
     size: u64,
     origin: Origin<'s>,
@@ -113,21 +113,20 @@ struct Chosen<'s> {
 
 impl<'s> Chosen<'s> {
     /// None if the file had to be opened and was not.
-    fn new(asset: &'s Asset, opened: Option<Opened<'s>>, date: &HttpDate) -> Option<Self> {
-        let media_type = [asset.media_type, media::parameter(asset.media_type)];
-        Some(match &asset.content {
+    fn new(pick: Pick<'s>, opened: Option<Opened<'s>>, date: &HttpDate) -> Option<Self> {
+        Some(match pick.content() {
             Content::Held(held) => Self {
-                media_type,
-                validators: Validators { etag: asset.etag(), modified: asset.modified },
+                pick,
+                validators: Validators { etag: pick.etag(), modified: pick.modified() },
                 size: held.body().len() as u64,
                 origin: Origin::Held(held.body()),
             },
             Content::Large(_) => {
                 let opened = opened?;
-                let modified = opened.modified(asset, date.second());
+                let modified = opened.modified(pick.modified(), date.second());
                 let Opened { source, facts, .. } = opened;
                 Self {
-                    media_type,
+                    pick,
                     validators: Validators { etag: None, modified },
                     size: facts.size,
                     origin: Origin::File(source, facts),
@@ -136,24 +135,26 @@ impl<'s> Chosen<'s> {
         })
     }
 
-    fn representation(&self, length: u64) -> Representation<'s> {
-        let (media_type, Validators { etag, modified }) = (self.media_type, self.validators);
-        Representation { media_type, etag, modified, length }
+    fn representation(&self, length: u64) -> Representation<'static> {
+        let Validators { etag, modified } = self.validators;
+        let (coding, varies) = (self.pick.coding(), self.pick.varies());
+        let media_type = self.pick.media_type();
+        Representation { media_type, coding, varies, etag, modified, length }
     }
 }
 
 /// A file of the site: the head of a held one was written when the site was compiled.
 fn whole<'s>(
     out: &mut Vec<u8>,
-    asset: &'s Asset,
+    pick: Pick<'s>,
     opened: Option<Opened<'s>>,
     date: &HttpDate,
 ) -> Body<'s> {
-    if let Content::Held(held) = &asset.content {
-        out.extend_from_slice(held.head());
+    if let (Some(head), Content::Held(held)) = (pick.head(), pick.content()) {
+        out.extend_from_slice(head);
         return Body::Held(held.body());
     }
-    let Some(chosen) = Chosen::new(asset, opened, date) else { return unsettled(out) };
+    let Some(chosen) = Chosen::new(pick, opened, date) else { return unsettled(out) };
     chosen.representation(chosen.size).head(out, Status::Ok);
     Body::part(chosen.origin, 0..chosen.size)
 }
@@ -161,11 +162,11 @@ fn whole<'s>(
 /// The site's page for what is missing.
 fn missing<'s>(
     out: &mut Vec<u8>,
-    asset: &'s Asset,
+    pick: Pick<'s>,
     opened: Option<Opened<'s>>,
     date: &HttpDate,
 ) -> Body<'s> {
-    let Some(chosen) = Chosen::new(asset, opened, date) else { return unsettled(out) };
+    let Some(chosen) = Chosen::new(pick, opened, date) else { return unsettled(out) };
     chosen.representation(chosen.size).head(out, Status::NotFound);
     Body::part(chosen.origin, 0..chosen.size)
 }
@@ -173,12 +174,12 @@ fn missing<'s>(
 /// One part of a file (RFC 9110 §15.3.7.1).
 fn part<'s>(
     out: &mut Vec<u8>,
-    asset: &'s Asset,
+    pick: Pick<'s>,
     range: Range<u64>,
     opened: Option<Opened<'s>>,
     date: &HttpDate,
 ) -> Body<'s> {
-    let Some(chosen) = Chosen::new(asset, opened, date) else { return unsettled(out) };
+    let Some(chosen) = Chosen::new(pick, opened, date) else { return unsettled(out) };
     let representation = chosen.representation(range.end - range.start);
     representation.head(out, Status::PartialContent).range(&range, chosen.size);
     Body::part(chosen.origin, range)
@@ -187,19 +188,19 @@ fn part<'s>(
 /// Several parts of a file, each with a head of its own (RFC 9110 §14.6, §15.3.7.2).
 fn parts<'s>(
     out: &mut Vec<u8>,
-    asset: &'s Asset,
+    pick: Pick<'s>,
     ranges: &[Range<u64>],
     opened: Option<Opened<'s>>,
     date: &HttpDate,
 ) -> Body<'s> {
-    let Some(chosen) = Chosen::new(asset, opened, date) else { return unsettled(out) };
+    let Some(chosen) = Chosen::new(pick, opened, date) else { return unsettled(out) };
     let boundary = boundary(&chosen);
     let mut pieces: VecDeque<_> = ranges
         .iter()
         .map(|range| {
             let mut text = format!("\r\n--{boundary}\r\n").into_bytes();
             Head::part(&mut text)
-                .field("Content-Type", &chosen.media_type)
+                .field("Content-Type", &chosen.pick.media_type())
                 .range(range, chosen.size);
             text.extend_from_slice(b"\r\n");
             Piece { text, part: range.clone() }
@@ -232,10 +233,11 @@ fn unsettled<'s>(out: &mut Vec<u8>) -> Body<'s> {
 }
 
 /// 304 carries what a cache needs to go on with its copy (RFC 9110 §15.4.5).
-fn unchanged<'s>(out: &mut Vec<u8>, validators: Validators) -> Body<'s> {
+fn unchanged<'s>(out: &mut Vec<u8>, validators: Validators, varies: bool) -> Body<'s> {
     Head::start(out, Status::NotModified)
         .validators(validators.etag, validators.modified)
-        .field("Cache-Control", &["no-cache"]);
+        .field("Cache-Control", &["no-cache"])
+        .varies(varies);
     Body::Empty
 }
 
@@ -259,5 +261,5 @@ fn error<'s>(out: &mut Vec<u8>, status: Status) -> Body<'s> {
 
 fn error_head(out: &mut Vec<u8>, status: Status) -> Head<'_> {
     let length = status.page().len() as u64;
-    Representation { media_type: PAGE, etag: None, modified: None, length }.head(out, status)
+    Representation::plain(PAGE, length).head(out, status)
 }

@@ -22,6 +22,7 @@ pub enum Name {
     IfUnmodifiedSince,
     Range,
     IfRange,
+    AcceptEncoding,
 }
 
 impl Name {
@@ -35,6 +36,7 @@ impl Name {
             10 => &[Self::Connection],
             13 => &[Self::IfNoneMatch],
             14 => &[Self::ContentLength],
+            15 => &[Self::AcceptEncoding],
             17 => &[Self::TransferEncoding, Self::IfModifiedSince],
             19 => &[Self::IfUnmodifiedSince],
             _ => &[],
@@ -55,6 +57,7 @@ impl Name {
             Self::IfUnmodifiedSince => "if-unmodified-since",
             Self::Range => "range",
             Self::IfRange => "if-range",
+            Self::AcceptEncoding => "accept-encoding",
         }
     }
 

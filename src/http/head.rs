@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::ops::Range;
 
+use super::coding::Coding;
 use super::date::{self, HttpDate};
 use super::etag::ETag;
 use super::request::Persistence;
@@ -56,6 +57,11 @@ impl<'o> Head<'o> {
         head
     }
 
+    /// Adds `Vary` where the answer depends on the codings that a client wants.
+    pub fn varies(self, varies: bool) -> Self {
+        if varies { self.field("Vary", &["Accept-Encoding"]) } else { self }
+    }
+
     /// Adds `Content-Range`: which octets, of how many.
     pub fn range(self, range: &Range<u64>, size: u64) -> Self {
         let (first, last) = (range.start, range.end - 1);
@@ -83,6 +89,10 @@ impl<'o> Head<'o> {
 pub struct Representation<'r> {
     /// The media type, and its parameter with the semicolon.
     pub media_type: [&'r str; 2],
+    /// In which they travel.
+    pub coding: Option<Coding>,
+    /// Whether other clients get other bytes.
+    pub varies: bool,
     /// Strong.
     pub etag: Option<ETag>,
     /// In seconds since 1970.
@@ -91,18 +101,25 @@ pub struct Representation<'r> {
     pub length: u64,
 }
 
-impl Representation<'_> {
+impl<'r> Representation<'r> {
+    /// Bytes of which no more is known.
+    pub fn plain(media_type: [&'r str; 2], length: u64) -> Self {
+        Self { media_type, coding: None, varies: false, etag: None, modified: None, length }
+    }
+
     /// Writes the head of an answer with these bytes. What is of the site can be revalidated, and
     /// had in parts; an error must not be kept, and has nothing to revalidate it by.
     pub fn head<'o>(&self, out: &'o mut Vec<u8>, status: Status) -> Head<'o> {
-        let head = Head::start(out, status)
-            .field("Content-Type", &self.media_type)
-            .field("X-Content-Type-Options", &["nosniff"])
-            .length(self.length);
+        let mut head = Head::start(out, status).field("Content-Type", &self.media_type);
+        if let Some(coding) = self.coding {
+            head = head.field("Content-Encoding", &[coding.token()]);
+        }
+        head = head.field("X-Content-Type-Options", &["nosniff"]).length(self.length);
         if matches!(status, Status::Ok | Status::PartialContent) {
             head.validators(self.etag, self.modified)
                 .field("Accept-Ranges", &["bytes"])
                 .field("Cache-Control", &["no-cache"])
+                .varies(self.varies)
         } else {
             head.field("Cache-Control", &["no-store"])
         }

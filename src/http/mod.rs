@@ -3,6 +3,7 @@
 //! This floor knows the grammar and the rules of RFC 9110 and RFC 9112. It refuses to know what
 //! there is to serve, who is connected and what time it is: all of that is handed to it.
 
+pub mod coding;
 pub mod date;
 pub mod etag;
 pub mod fields;

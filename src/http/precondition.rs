@@ -42,11 +42,6 @@ pub struct Conditions {
 impl Conditions {
     /// Reads them for a representation with this tag, which mostly nobody asks for.
     pub fn read(fields: &Fields<'_, '_>, etag: impl FnOnce() -> Option<ETag>) -> Self {
-        const NAMES: [Name; 4] =
-            [Name::IfMatch, Name::IfNoneMatch, Name::IfUnmodifiedSince, Name::IfModifiedSince];
-        if !fields.has_any(NAMES) {
-            return Self::default();
-        }
         let etag = etag();
         let date = |name| fields.only(name).and_then(seconds);
         let is_ours = |tag: Tag<'_>| etag.is_some_and(|etag| etag.as_bytes() == tag.text);

@@ -138,10 +138,9 @@ impl<'l> Loader<'l> {
         let media_type = media::of(path.as_os_str().as_bytes());
         let modified = facts.last_modified(self.now);
         let representation = Representation {
-            media_type: [media_type, media::parameter(media_type)],
             etag: Some(ETag::of(&body)),
             modified,
-            length: body.len() as u64,
+            ..Representation::plain([media_type, media::parameter(media_type)], body.len() as u64)
         };
         let mut head = Vec::new();
         representation.head(&mut head, Status::Ok);
@@ -151,7 +150,7 @@ impl<'l> Loader<'l> {
         }
         self.memory_left -= cost;
         let content = Content::Held(Held::new(&head, &body));
-        Ok(Some(Asset { media_type, modified, content }))
+        Ok(Some(Asset { media_type, modified, content, coded: None }))
     }
 
     /// Leaves a file where it is, and open if that is within the limits.
@@ -167,6 +166,7 @@ impl<'l> Loader<'l> {
             media_type: media::of(path.as_os_str().as_bytes()),
             modified: facts.last_modified(self.now),
             content: Content::Large(Box::new(large)),
+            coded: None,
         })
     }
 }
@@ -243,6 +243,7 @@ impl Draft {
             Leads::ToAsset(asset) => Some(asset),
             Leads::ToFolder | Leads::Nowhere => None,
         });
+        site.find_siblings();
         Compiled { site, files, bytes, warnings }
     }
 }

@@ -3,11 +3,11 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::Asset;
 use super::beneath::Root;
 use super::facts::{Facts, Kind};
 
@@ -40,9 +40,9 @@ pub struct Opened<'s> {
 
 impl Opened<'_> {
     /// When it was last modified, for `Last-Modified`, in seconds since 1970 and not later than
-    /// `now`; none if that says nothing.
-    pub fn modified(&self, compiled: &Asset, now: u64) -> Option<u64> {
-        if self.is_compiled { compiled.modified } else { self.facts.last_modified(now) }
+    /// `now`; none if that says nothing. `compiled` is what was said when it was compiled.
+    pub fn modified(&self, compiled: Option<u64>, now: u64) -> Option<u64> {
+        if self.is_compiled { compiled } else { self.facts.last_modified(now) }
     }
 }
 
@@ -52,6 +52,15 @@ impl Opened<'_> {
 pub enum Source<'s> {
     Kept(&'s File),
     Own(File),
+}
+
+impl Source<'_> {
+    pub(super) fn read_exact_at(&self, octets: &mut [u8], at: u64) -> io::Result<()> {
+        match self {
+            Self::Kept(file) => file.read_exact_at(octets, at),
+            Self::Own(file) => file.read_exact_at(octets, at),
+        }
+    }
 }
 
 impl AsFd for Source<'_> {

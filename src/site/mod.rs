@@ -10,6 +10,8 @@ mod facts;
 mod held;
 mod large;
 pub mod media;
+mod pick;
+mod siblings;
 mod walk;
 
 use crate::http::etag::ETag;
@@ -19,6 +21,8 @@ pub use compile::{CompileError, Compiled, compile};
 pub use facts::{Facts, Kind};
 pub use held::Held;
 pub use large::{Large, Opened, Source};
+pub use pick::Pick;
+use siblings::Coded;
 
 /// What a site may cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +97,8 @@ pub struct Asset {
     pub modified: Option<u64>,
     /// Where the bytes are.
     pub content: Content,
+    /// Its siblings in content codings; mostly there are none, and most sites have many files.
+    coded: Option<Box<[Coded]>>,
 }
 
 /// The bytes of a file.

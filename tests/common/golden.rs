@@ -121,23 +121,45 @@ pub fn mask_dates(bytes: &[u8]) -> Vec<u8> {
     masked
 }
 
+/// `let x = 1;` and a line end, forty times.
+const SCRIPT_GZIP: &[u8] = &[
+    0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x03, 0xcb, 0x49, 0x2d, 0x51, 0xa8, 0x50,
+    0xb0, 0x55, 0x30, 0xb4, 0xe6, 0xca, 0x19, 0x65, 0x0e, 0x1d, 0x26, 0x00, 0x0b, 0xd0, 0x2d, 0xfe,
+    0xb8, 0x01, 0x00, 0x00,
+];
+
 /// Makes the site that the golden files ask for; every file is of 2001-09-09 01:46:40.
 pub fn make_site(root: &Path) {
     let large: String = (0..300).map(|line| format!("line {line:04}\n")).collect();
-    let files: &[(&[u8], &str)] = &[
-        (b"index.html", "<h1>home</h1>\n"),
-        (b"style.css", "body { color: teal }\n"),
-        (b"docs/index.html", "<h1>docs</h1>\n"),
-        (b"docs/guide.txt", "a guide\n"),
-        (b"empty/readme", "none\n"),
-        (b".well-known/security.txt", "contact\n"),
-        (b".hidden/config", "secret\n"),
-        (b"a +b%.txt", "plus and blank\n"),
-        (b"ques?tion#.txt", "marks\n"),
-        ("gr\u{fc}n.txt".as_bytes(), "green\n"),
-        (b"latin\xe9.txt", "latin-1\n"),
-        (b"nothing.bin", ""),
-        (b"large.txt", &large),
+    let script = "let x = 1;\n".repeat(40);
+    let other = "let y = 1;\n".repeat(40);
+    let files: &[(&[u8], &[u8])] = &[
+        (b"index.html", b"<h1>home</h1>\n"),
+        (b"style.css", b"body { color: teal }\n"),
+        (b"docs/index.html", b"<h1>docs</h1>\n"),
+        (b"docs/guide.txt", b"a guide\n"),
+        (b"empty/readme", b"none\n"),
+        (b".well-known/security.txt", b"contact\n"),
+        (b".hidden/config", b"secret\n"),
+        (b"a +b%.txt", b"plus and blank\n"),
+        (b"ques?tion#.txt", b"marks\n"),
+        ("gr\u{fc}n.txt".as_bytes(), b"green\n"),
+        (b"latin\xe9.txt", b"latin-1\n"),
+        (b"nothing.bin", b""),
+        (b"large.txt", large.as_bytes()),
+        // In three codings; what is behind the name of brotli cannot be told.
+        (b"app.js", script.as_bytes()),
+        (b"app.js.br", b"brotli"),
+        (b"app.js.gz", SCRIPT_GZIP),
+        (b"app.js.zst", b"\x28\xb5\x2f\xfdzstd"),
+        // In none: another file's gzip, what is no zstd, and more than the file itself.
+        (b"other.js", other.as_bytes()),
+        (b"other.js.gz", SCRIPT_GZIP),
+        (b"other.js.zst", b"no zstd"),
+        (b"tiny.js", b"1\n"),
+        (b"tiny.js.br", b"larger"),
+        // Not held, and neither is its sibling.
+        (b"large.txt.br", &[b'b'; 2000]),
     ];
     for (name, body) in files {
         let path = root.join(std::ffi::OsStr::from_bytes(name));

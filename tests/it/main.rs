@@ -1,5 +1,6 @@
 //! tine from outside: each test starts the program and talks to it over real sockets.
 
+mod codings;
 mod crashes;
 mod exhaustion;
 mod fairness;
