@@ -62,11 +62,14 @@ enum Holder {
 }
 
 impl Holder {
+    const PARENT: u64 = 1;
+    const CHILD: u64 = 2;
+
     const fn word(self) -> u64 {
         match self {
             Self::Nobody => 0,
-            Self::Parent(pid) => 1 << 32 | pid.cast_unsigned() as u64,
-            Self::Child(pid) => 2 << 32 | pid.cast_unsigned() as u64,
+            Self::Parent(pid) => Self::PARENT << 32 | pid.cast_unsigned() as u64,
+            Self::Child(pid) => Self::CHILD << 32 | pid.cast_unsigned() as u64,
         }
     }
 }
@@ -146,6 +149,13 @@ impl Row<'_> {
         self.get(HOLDER) == Holder::Child(child).word()
     }
 
+    /// The child that has this row, dead or alive.
+    pub fn holder(&self) -> Option<i32> {
+        let word = self.get(HOLDER);
+        let pid = word & u64::from(u32::MAX);
+        if word >> 32 == Holder::CHILD { i32::try_from(pid).ok() } else { None }
+    }
+
     /// Gives a sign of life.
     pub fn beat(&self) {
         self.set(BEATS, self.get(BEATS).wrapping_add(1));
@@ -204,7 +214,9 @@ mod tests {
         let words = words(2);
         let board = Board::new(&words);
         let row = board.claim(1).unwrap();
+        assert_eq!(row.holder(), None);
         assert!(row.take(1, 10) && row.is_held_by(10));
+        assert_eq!(row.holder(), Some(10));
         assert!(!row.take(1, 11), "it is taken once");
         board.claim(1).unwrap();
         assert!(board.claim(1).is_none(), "two rows are all there are");

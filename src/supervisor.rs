@@ -23,14 +23,17 @@ pub enum Event {
     Started { post: usize, pid: i32 },
     /// None could be.
     NotStarted { post: usize },
-    /// One of the supervisor's own turns is over, at which a child's heart had beaten this often.
+    /// One of the supervisor's own turns is over, at which a child's heart had beaten this often. A
+    /// child that holds no post is an orphan, adopted from a publisher that died.
     Beat { pid: i32, count: u64 },
-    /// A child is dead.
-    Died { pid: i32 },
+    /// A child is dead; whether it had come so far as to do its work.
+    Died { pid: i32, was_ready: bool },
     /// There is no child any more, adopted ones included.
     Childless,
-    /// Everybody was asked to leave, and has until then.
+    /// Everybody was asked to leave, and has until then. There is work still: who dies is replaced.
     Stop { deadline: Instant },
+    /// No work will come any more: who dies has left.
+    Shut,
 }
 
 /// What is to be done.
@@ -49,6 +52,8 @@ pub enum Action {
 #[derive(Debug)]
 pub struct Supervisor {
     posts: Vec<Post>,
+    /// Orphans: watched like the others, and never replaced.
+    adopted: Vec<Child>,
     /// Turns without a heartbeat that make a child a hung one.
     silence_max: u32,
     end: Option<End>,
@@ -92,6 +97,7 @@ enum Doom {
 #[derive(Clone, Copy, Debug)]
 struct End {
     deadline: Instant,
+    is_shut: bool,
     is_childless: bool,
 }
 
@@ -103,6 +109,7 @@ impl Supervisor {
         let vacant = || Post { holder: Holder::Nobody { until: now }, backoff: Backoff::default() };
         Self {
             posts: (0..posts).map(|_| vacant()).collect(),
+            adopted: Vec::new(),
             silence_max: u32::try_from(watchdog.as_millis().div_ceil(1000)).unwrap_or(u32::MAX),
             end: None,
         }
@@ -122,17 +129,22 @@ impl Supervisor {
     pub fn handle(&mut self, event: Event, now: Instant) {
         match event {
             Event::Started { post, pid } => {
-                let (beats, silent, doom) = (None, 0, Doom::None);
-                let child = Child { pid, since: now, beats, silent, doom };
-                self.posts[post].holder = Holder::Child(child);
+                self.posts[post].holder = Holder::Child(Child::new(pid, now));
+                if let Some(end) = &mut self.end {
+                    end.is_childless = false;
+                }
             }
             Event::NotStarted { post } => self.posts[post].vacate(Duration::ZERO, now),
             Event::Beat { pid, count } => self.beat(pid, count, now),
-            Event::Died { pid } => {
+            Event::Died { pid, was_ready } => {
+                self.adopted.retain(|child| child.pid != pid);
                 if let Some(post) = self.post_of(pid)
                     && let Holder::Child(Child { since, .. }) = self.posts[post].holder
                 {
-                    self.posts[post].vacate(now.saturating_duration_since(since), now);
+                    // A start that took long and came to nothing was no good start.
+                    let lived = now.saturating_duration_since(since);
+                    let lived = if was_ready { lived } else { Duration::ZERO };
+                    self.posts[post].vacate(lived, now);
                 }
             }
             Event::Childless => {
@@ -141,24 +153,36 @@ impl Supervisor {
                 }
             }
             Event::Stop { deadline } => {
-                self.end.get_or_insert(End { deadline, is_childless: false });
+                let end = End { deadline, is_shut: false, is_childless: false };
+                self.end.get_or_insert(end);
+            }
+            Event::Shut => {
+                if let Some(end) = &mut self.end {
+                    end.is_shut = true;
+                }
             }
         }
     }
 
     fn beat(&mut self, pid: i32, count: u64, now: Instant) {
-        let Some(post) = self.post_of(pid) else { return };
+        let silence_max = self.silence_max;
+        let Some(post) = self.post_of(pid) else { return self.beat_of_orphan(pid, count, now) };
         let Holder::Child(child) = &mut self.posts[post].holder else { return };
         if child.doom == Doom::Killed {
             // It had a turn to die in, and waits for a disk: the post is not to wait with it.
             self.posts[post].vacate(Duration::MAX, now);
-        } else if child.beats == Some(count) {
-            child.silent += 1;
-            if child.silent >= self.silence_max {
-                child.doom = Doom::Due;
-            }
         } else {
-            (child.beats, child.silent) = (Some(count), 0);
+            child.beat(count, silence_max);
+        }
+    }
+
+    fn beat_of_orphan(&mut self, pid: i32, count: u64, now: Instant) {
+        if !self.adopted.iter().any(|child| child.pid == pid) {
+            self.adopted.push(Child::new(pid, now));
+        }
+        let orphan = self.adopted.iter_mut().find(|child| child.pid == pid);
+        if let Some(child) = orphan.filter(|child| child.doom != Doom::Killed) {
+            child.beat(count, self.silence_max);
         }
     }
 
@@ -171,13 +195,14 @@ impl Supervisor {
         if let Some(pid) = self.kill_one(Doom::Due) {
             return Some(Action::Kill { pid });
         }
-        let Some(end) = self.end else {
-            let is_due = |post: &Post| post.due().is_some_and(|due| due <= now);
-            let post = self.posts.iter().position(is_due)?;
+        let is_over = self.end.is_some_and(|end| end.is_shut || now >= end.deadline);
+        let is_due = |post: &Post| post.due().is_some_and(|due| due <= now);
+        if let Some(post) = self.posts.iter().position(is_due).filter(|_| !is_over) {
             self.posts[post].holder = Holder::Starting;
             return Some(Action::Start { post });
-        };
-        if end.is_childless {
+        }
+        let end = self.end?;
+        if end.is_shut && end.is_childless {
             return Some(Action::End);
         }
         if now < end.deadline {
@@ -190,20 +215,39 @@ impl Supervisor {
 
     /// Marks one of the children that are so far as killed.
     fn kill_one(&mut self, so_far: Doom) -> Option<i32> {
-        self.posts.iter_mut().find_map(|post| match &mut post.holder {
-            Holder::Child(child) if child.doom == so_far => {
-                child.doom = Doom::Killed;
-                Some(child.pid)
-            }
-            _ => None,
-        })
+        let posts = self.posts.iter_mut().filter_map(|post| match &mut post.holder {
+            Holder::Child(child) => Some(child),
+            Holder::Nobody { .. } | Holder::Starting => None,
+        });
+        let child = posts.chain(&mut self.adopted).find(|child| child.doom == so_far)?;
+        child.doom = Doom::Killed;
+        Some(child.pid)
     }
 
     /// When there will be something to do, if nothing happens until then.
     pub fn poll_timeout(&self) -> Option<Instant> {
+        let due = self.posts.iter().filter_map(Post::due).min();
         match self.end {
-            Some(end) => Some(end.deadline),
-            None => self.posts.iter().filter_map(Post::due).min(),
+            None => due,
+            Some(end) if end.is_shut => Some(end.deadline),
+            Some(end) => due.into_iter().chain([end.deadline]).min(),
+        }
+    }
+}
+
+impl Child {
+    fn new(pid: i32, since: Instant) -> Self {
+        Self { pid, since, beats: None, silent: 0, doom: Doom::None }
+    }
+
+    fn beat(&mut self, count: u64, silence_max: u32) {
+        if self.beats != Some(count) {
+            (self.beats, self.silent) = (Some(count), 0);
+            return;
+        }
+        self.silent += 1;
+        if self.silent >= silence_max {
+            self.doom = Doom::Due;
         }
     }
 }
@@ -252,7 +296,7 @@ mod tests {
     fn the_dead_are_replaced_at_once_and_then_after_a_while() {
         let now = Instant::now();
         let mut supervisor = with_child(now);
-        supervisor.handle(Event::Died { pid: 7 }, now);
+        supervisor.handle(Event::Died { pid: 7, was_ready: true }, now);
         assert_eq!(actions(&mut supervisor, now), [Action::Start { post: 0 }]);
         supervisor.handle(Event::NotStarted { post: 0 }, now);
         assert_eq!(actions(&mut supervisor, now), []);
@@ -274,7 +318,7 @@ mod tests {
         supervisor.handle(Event::Beat { pid: 7, count: 2 }, now);
         assert_eq!(actions(&mut supervisor, now), [Action::Start { post: 0 }]);
         supervisor.handle(Event::Started { post: 0, pid: 8 }, now);
-        supervisor.handle(Event::Died { pid: 7 }, now);
+        supervisor.handle(Event::Died { pid: 7, was_ready: true }, now);
         assert_eq!(supervisor.children().collect::<Vec<_>>(), [8]);
     }
 
@@ -291,14 +335,47 @@ mod tests {
     }
 
     #[test]
-    fn it_ends_when_the_last_child_has_left_and_starts_no_other() {
+    fn as_long_as_there_is_work_the_dead_are_replaced_and_then_it_ends_with_the_last() {
         let now = Instant::now();
         let mut supervisor = with_child(now);
-        supervisor.handle(Event::Childless, now);
         supervisor.handle(Event::Stop { deadline: now + WATCHDOG }, now);
-        supervisor.handle(Event::Died { pid: 7 }, now);
+        supervisor.handle(Event::Died { pid: 7, was_ready: true }, now);
+        supervisor.handle(Event::Childless, now);
+        assert_eq!(actions(&mut supervisor, now), [Action::Start { post: 0 }]);
+        supervisor.handle(Event::Started { post: 0, pid: 8 }, now);
+        supervisor.handle(Event::Shut, now);
+        assert_eq!(actions(&mut supervisor, now), []);
+        supervisor.handle(Event::Died { pid: 8, was_ready: true }, now);
         assert_eq!(actions(&mut supervisor, now), []);
         supervisor.handle(Event::Childless, now);
         assert_eq!(supervisor.poll_action(now), Some(Action::End));
+    }
+
+    #[test]
+    fn orphans_are_watched_and_never_replaced() {
+        let now = Instant::now();
+        let mut supervisor = with_child(now);
+        for _ in 0..3 {
+            supervisor.handle(Event::Beat { pid: 99, count: 5 }, now);
+            assert_eq!(actions(&mut supervisor, now), []);
+        }
+        supervisor.handle(Event::Beat { pid: 99, count: 5 }, now);
+        assert_eq!(actions(&mut supervisor, now), [Action::Kill { pid: 99 }]);
+        supervisor.handle(Event::Beat { pid: 99, count: 5 }, now);
+        supervisor.handle(Event::Died { pid: 99, was_ready: true }, now);
+        assert_eq!(actions(&mut supervisor, now), []);
+    }
+
+    #[test]
+    fn a_long_start_that_came_to_nothing_is_slowed_down() {
+        let now = Instant::now();
+        let later = now + Duration::from_secs(60);
+        let mut supervisor = with_child(now);
+        supervisor.handle(Event::Died { pid: 7, was_ready: false }, later);
+        assert_eq!(actions(&mut supervisor, later), [Action::Start { post: 0 }]);
+        supervisor.handle(Event::Started { post: 0, pid: 8 }, later);
+        let later = later + Duration::from_secs(60);
+        supervisor.handle(Event::Died { pid: 8, was_ready: false }, later);
+        assert_eq!(actions(&mut supervisor, later), []);
     }
 }

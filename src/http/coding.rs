@@ -45,7 +45,7 @@ pub struct Wishes {
 
 impl Wishes {
     /// Reads `Accept-Encoding`. Members that are not to the letter are passed over; of several that
-    /// name the same coding the first counts. Without the field, only the file's own form is wanted.
+    /// name one coding the first counts. Without the field only the file's own form is wanted.
     pub fn read(fields: &Fields<'_, '_>) -> Self {
         let mut codings = [None; Coding::ALL.len()];
         let (mut identity, mut others) = (None, None);

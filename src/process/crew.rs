@@ -22,8 +22,8 @@ const TURN: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Watch {
     FromBirth,
-    /// Before that it may have to wait for a disk.
-    OnceReady,
+    /// Before that it may have to wait for a disk. Orphans are watched too: nobody else would.
+    FromFirstBeat,
 }
 
 /// The children of one process.
@@ -33,12 +33,21 @@ pub(super) struct Crew {
     watch: Watch,
     supervisor: Supervisor,
     board: Board<'static>,
-    /// The row that each living child was given; whether it has taken it by now is not known.
-    rows: Vec<(Pid, Row<'static>)>,
+    /// The children with posts, until they are reaped.
+    children: Vec<Child>,
     parent: Pid,
     turn_at: Instant,
     /// Whether the last start failed, which is said once.
     is_short: bool,
+}
+
+/// A child with a post.
+struct Child {
+    pid: Pid,
+    /// The row that it was given; whether it has taken it by now is not known.
+    row: Row<'static>,
+    /// Heartbeats that the row had seen before.
+    beats_before: u64,
 }
 
 /// A child's end.
@@ -90,7 +99,7 @@ impl Crew {
             watch,
             supervisor: Supervisor::new(posts, watchdog, now),
             board,
-            rows: Vec::new(),
+            children: Vec::new(),
             parent: getpid(),
             turn_at: now + TURN,
             is_short: false,
@@ -134,10 +143,24 @@ impl Crew {
         if was_paused {
             return;
         }
-        for &(pid, row) in &self.rows {
-            if self.watch == Watch::FromBirth || row.is_ready() {
-                let (pid, count) = (pid.as_raw(), row.beats());
-                self.supervisor.handle(Event::Beat { pid, count }, now);
+        for &Child { pid, row, beats_before } in &self.children {
+            let count = row.beats();
+            if self.watch == Watch::FromBirth || count != beats_before {
+                self.supervisor.handle(Event::Beat { pid: pid.as_raw(), count }, now);
+            }
+        }
+        if self.watch == Watch::FromFirstBeat {
+            self.listen_to_orphans(now);
+        }
+    }
+
+    /// Whoever has a row and is this process's child, but holds no post, is an orphan.
+    fn listen_to_orphans(&mut self, now: Instant) {
+        for row in self.board.rows() {
+            let Some(pid) = row.holder() else { continue };
+            let has_post = self.children.iter().any(|child| child.pid.as_raw() == pid);
+            if !has_post && is_own_child(Pid::from_raw(pid)) {
+                self.supervisor.handle(Event::Beat { pid, count: row.beats() }, now);
             }
         }
     }
@@ -147,18 +170,23 @@ impl Crew {
         self.supervisor.handle(Event::Stop { deadline }, now);
     }
 
+    /// Waits for no more work: who dies from now on has left.
+    pub(super) fn shut(&mut self, now: Instant) {
+        self.supervisor.handle(Event::Shut, now);
+    }
+
     pub(super) fn is_ending(&self) -> bool {
         self.supervisor.is_ending()
     }
 
     /// Whether there are no children.
     pub(super) fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.children.is_empty()
     }
 
     /// Whether there are children, and all of them are ready for their work.
     pub(super) fn is_ready(&self) -> bool {
-        !self.rows.is_empty() && self.rows.iter().all(|(_, row)| row.is_ready())
+        !self.children.is_empty() && self.children.iter().all(|child| child.row.is_ready())
     }
 
     /// Forks a child for a post; its row, in the child.
@@ -178,7 +206,8 @@ impl Crew {
         match outcome {
             Ok((row, ForkResult::Parent { child })) => {
                 self.is_short = false;
-                self.rows.push((child, row));
+                let beats_before = row.beats();
+                self.children.push(Child { pid: child, row, beats_before });
                 self.supervisor.handle(Event::Started { post, pid: child.as_raw() }, now);
             }
             Ok((row, ForkResult::Child)) => {
@@ -203,7 +232,9 @@ impl Crew {
     /// Kills a child that is not reaped yet, and therefore keeps its pid to itself.
     fn kill(&self, child: Pid) {
         if !self.supervisor.is_ending() {
-            say(&format!("{} {child} gives no sign of life; killing it", self.role));
+            let has_post = self.children.iter().any(|other| other.pid == child);
+            let role = if has_post { self.role } else { "orphaned worker" };
+            say(&format!("{role} {child} gives no sign of life; killing it"));
         }
         let _ = kill(child, Signal::SIGKILL);
     }
@@ -217,7 +248,6 @@ impl Crew {
             match waitid(Id::All, dead | WaitPidFlag::WNOWAIT) {
                 Ok(status) => {
                     let Some(pid) = status.pid() else { return deaths };
-                    self.board.bury(pid.as_raw());
                     if self.bury(pid, now) {
                         deaths.push(Death { pid, status });
                     }
@@ -232,13 +262,23 @@ impl Crew {
         }
     }
 
-    /// Takes note of a death; whether it was a child with a post, and no orphan.
+    /// Takes note of a death, and clears the board; whether it was a child with a post.
     fn bury(&mut self, dead: Pid, now: Instant) -> bool {
-        let Some(at) = self.rows.iter().position(|&(pid, _)| pid == dead) else { return false };
-        let (_, row) = self.rows.swap_remove(at);
-        // It may have died before it took its row.
-        row.unclaim(self.parent.as_raw());
-        self.supervisor.handle(Event::Died { pid: dead.as_raw() }, now);
-        true
+        let at = self.children.iter().position(|child| child.pid == dead);
+        let child = at.map(|at| self.children.swap_remove(at));
+        let was_ready = child.as_ref().is_some_and(|child| child.row.is_ready());
+        self.board.bury(dead.as_raw());
+        if let Some(Child { row, .. }) = child {
+            // It may have died before it took its row.
+            row.unclaim(self.parent.as_raw());
+        }
+        self.supervisor.handle(Event::Died { pid: dead.as_raw(), was_ready }, now);
+        at.is_some()
     }
+}
+
+/// Whether a process is a child of this one that is not reaped yet: then its pid is its own.
+fn is_own_child(pid: Pid) -> bool {
+    let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    waitid(Id::Pid(pid), look).is_ok()
 }

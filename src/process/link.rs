@@ -28,6 +28,8 @@ pub(super) struct Link<'s> {
     /// Whether the client has said that it sends no more: then the end is there to be read, and
     /// no event announces it a second time.
     ended: bool,
+    /// Whether it stands among the unfinished, so that it need not stand there twice.
+    pub(super) is_unfinished: bool,
 }
 
 /// How far a link was taken on.
@@ -44,7 +46,8 @@ pub(super) enum Progress {
 impl<'s> Link<'s> {
     /// A link that was just accepted.
     pub(super) fn new(stream: TcpStream, conn: Conn<'s>) -> Self {
-        Self { stream, conn, readable: true, writable: true, ended: false }
+        let (readable, writable, ended, is_unfinished) = (true, true, false, false);
+        Self { stream, conn, readable, writable, ended, is_unfinished }
     }
 
     pub(super) fn stream(&mut self) -> &mut TcpStream {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use mio::event::Event;
 use slab::Slab;
 
 use crate::conn::Turn;
@@ -30,10 +31,6 @@ impl<'s> Links<'s> {
         self.slab.is_empty()
     }
 
-    pub(super) fn get_mut(&mut self, key: usize) -> Option<&mut Link<'s>> {
-        self.slab.get_mut(key)
-    }
-
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut Link<'s>)> {
         self.slab.iter_mut()
     }
@@ -49,8 +46,36 @@ impl<'s> Links<'s> {
         self.note(key, progress);
     }
 
+    /// Takes note of an event, and takes its link on unless that is to have its turn anyway. An
+    /// event may be older than its link's end.
+    pub(super) fn ready(
+        &mut self,
+        key: usize,
+        event: &Event,
+        input: &mut [u8],
+        turn: &mut Turn<'_, 's>,
+    ) {
+        let Some(link) = self.slab.get_mut(key) else { return };
+        link.ready(event);
+        if !link.is_unfinished {
+            self.pump(key, input, turn);
+        }
+    }
+
+    /// Takes on those that were left unfinished, each once; they come behind others then.
+    pub(super) fn pump_unfinished(&mut self, input: &mut [u8], turn: &mut Turn<'_, 's>) {
+        for _ in 0..self.unfinished.len() {
+            if let Some(key) = self.unfinished.pop_front()
+                && let Some(link) = self.slab.get_mut(key)
+            {
+                link.is_unfinished = false;
+                self.pump(key, input, turn);
+            }
+        }
+    }
+
     /// Takes a link on as far as it goes.
-    pub(super) fn pump(&mut self, key: usize, input: &mut [u8], turn: &mut Turn<'_, 's>) {
+    fn pump(&mut self, key: usize, input: &mut [u8], turn: &mut Turn<'_, 's>) {
         let Some(link) = self.slab.get_mut(key) else { return };
         let deadline = link.conn().deadline();
         let progress = link.pump(input, turn);
@@ -66,7 +91,7 @@ impl<'s> Links<'s> {
             Progress::Blocked => self.idle.take_out(key),
             Progress::Unfinished => {
                 self.idle.take_out(key);
-                self.unfinished.push_back(key);
+                queue(&mut self.unfinished, key, &mut self.slab[key]);
             }
             Progress::Closed => {
                 self.idle.take_out(key);
@@ -76,14 +101,9 @@ impl<'s> Links<'s> {
         }
     }
 
-    /// How many links have more to do.
-    pub(super) fn unfinished(&self) -> usize {
-        self.unfinished.len()
-    }
-
-    /// The next link with more to do.
-    pub(super) fn next_unfinished(&mut self) -> Option<usize> {
-        self.unfinished.pop_front()
+    /// Whether there are links with more to do.
+    pub(super) fn has_unfinished(&self) -> bool {
+        !self.unfinished.is_empty()
     }
 
     /// Whether a link can be closed to make room.
@@ -117,10 +137,18 @@ impl<'s> Links<'s> {
             if link.conn().deadline() <= turn.now {
                 link.conn().expired(turn);
                 self.idle.take_out(key);
-                self.unfinished.push_back(key);
+                queue(&mut self.unfinished, key, link);
             } else if link.conn().is_silent(turn) && !self.idle.has(key) {
                 self.idle.put_last(key);
             }
         }
+    }
+}
+
+/// Puts a link among the unfinished, unless it is there already.
+fn queue(unfinished: &mut VecDeque<usize>, key: usize, link: &mut Link<'_>) {
+    if !link.is_unfinished {
+        link.is_unfinished = true;
+        unfinished.push_back(key);
     }
 }

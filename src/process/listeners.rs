@@ -75,16 +75,13 @@ impl Listeners {
         Ok(Self { epoll, listeners, next: 0, first_token, is_waiting: false })
     }
 
-    /// Gets in line. Whatever is queued already is an event.
-    pub(super) fn wait(&mut self) -> Result<(), Failure> {
+    /// Gets in line, if this worker is not there already, and looks at the queues.
+    pub(super) fn wait(&mut self) {
         if !self.is_waiting {
-            for listener in self.listeners.iter().flatten() {
-                listener.get_in_line(&self.epoll).map_err(failed("cannot watch the listener"))?;
-            }
+            self.listeners.iter().flatten().for_each(|listener| listener.get_in_line(&self.epoll));
             self.is_waiting = true;
             self.look_again();
         }
-        Ok(())
     }
 
     /// Leaves the line for now, so that others are woken.
@@ -176,10 +173,11 @@ fn is_of_one_connection(errno: Errno) -> bool {
 }
 
 impl Listener {
-    /// Gets in line behind those that wait already.
-    fn get_in_line(&self, epoll: &Epoll) -> nix::Result<()> {
+    /// Gets in line behind those that wait already. If the system has no room there for it, the
+    /// worker still looks once a second.
+    fn get_in_line(&self, epoll: &Epoll) {
         let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLET | EpollFlags::EPOLLEXCLUSIVE;
-        epoll.add(self.socket.as_fd(), EpollEvent::new(flags, self.token.0 as u64))
+        let _ = epoll.add(self.socket.as_fd(), EpollEvent::new(flags, self.token.0 as u64));
     }
 
     /// To be done also before it is dropped: others hold it too, and so it stays registered.
@@ -193,8 +191,7 @@ impl Listener {
         if self.taken == SHARE {
             self.taken = 0;
             self.leave_line(epoll);
-            // Who cannot get in again looks once a second still.
-            let _ = self.get_in_line(epoll);
+            self.get_in_line(epoll);
         }
     }
 }

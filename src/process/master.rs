@@ -115,7 +115,7 @@ impl Master {
         let stops = count_stops(&waker)?;
         // Orphans come to the master, also where it is not PID 1.
         prctl::set_child_subreaper(true).map_err(failed("cannot adopt orphans"))?;
-        let (watch, now) = (Watch::OnceReady, Instant::now());
+        let (watch, now) = (Watch::FromFirstBeat, Instant::now());
         Ok(Self {
             office: Office { root, allowance, listeners, board, drain, leave },
             drain: Some(say_drain),
@@ -156,10 +156,11 @@ impl Master {
             }
             wait(&mut self.poll, &mut events, Some(wake_at.saturating_duration_since(now)))?;
             now = Instant::now();
+            // The signals first: a child that dies behind this line is a signal again.
+            self.count_hangups();
             if let Some(code) = self.tend(now) {
                 return Ok(Fate::Done(code));
             }
-            self.count_hangups();
             let stops = self.stops.load(Ordering::Relaxed);
             match &mut drain {
                 None if stops > 0 => drain = Some(self.begin_drain(now)),
@@ -230,7 +231,7 @@ impl Master {
 
     /// Shuts the listeners down once the workers have taken all that was queued. To close them
     /// would do nothing, since others hold copies; to shut them down resets what is queued still.
-    fn end_listeners(&self, drain: &mut Drain, now: Instant) {
+    fn end_listeners(&mut self, drain: &mut Drain, now: Instant) {
         if drain.look_at.is_none_or(|at| now < at) {
             return;
         }
@@ -238,6 +239,7 @@ impl Master {
             for listener in &self.office.listeners {
                 let _ = shutdown(listener.as_raw_fd(), Shutdown::Both);
             }
+            self.crew.shut(now);
             drain.look_at = None;
         } else {
             drain.look_at = Some(now + LISTENER_PAUSE);

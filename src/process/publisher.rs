@@ -148,6 +148,9 @@ impl Publisher {
             if self.workers.is_ready() {
                 self.take_office();
             }
+            if self.workers.is_ending() && self.seat.listeners.iter().all(listen::has_ended) {
+                self.workers.shut(now);
+            }
             self.tend(now)?;
         }
     }

@@ -72,6 +72,9 @@ pub struct Worker<'l> {
     listeners: Listeners,
     links: Links<'static>,
     connections_max: usize,
+    /// How many links there were when nothing was left to accept with; until there are fewer, or
+    /// for the rest of a second, that is not tried again.
+    shortage: Option<usize>,
     board: Board<'static>,
     generation: u64,
     /// Whether this generation had its turn to serve, or has it still.
@@ -124,6 +127,7 @@ impl<'l> Worker<'l> {
             listeners,
             links: Links::new(),
             connections_max,
+            shortage: None,
             board,
             generation,
             has_served: false,
@@ -146,14 +150,12 @@ impl<'l> Worker<'l> {
             wait(&mut self.poll, &mut events, Some(if is_busy { Duration::ZERO } else { pause }))?;
             self.desk.clock.tick();
 
-            // Those that are left from the last turn come behind those that wait since.
-            let unfinished = self.links.unfinished();
             for event in &events {
                 match event.token() {
                     DRAIN => self.drain(),
                     LEAVE => return Ok(()),
                     LOOK => {
-                        self.look()?;
+                        self.look();
                         if !self.has_served {
                             // The publisher is gone without ever having been in office.
                             return Ok(());
@@ -161,28 +163,21 @@ impl<'l> Worker<'l> {
                     }
                     Token(LISTENERS..LINKS) => self.listeners.ready(event.token()),
                     Token(token) => {
-                        let key = token - LINKS;
-                        // An event may be older than its link's end.
-                        if let Some(link) = self.links.get_mut(key) {
-                            link.ready(event);
-                            self.pump(key);
-                        }
+                        let (mut turn, input) = self.desk.turn();
+                        self.links.ready(token - LINKS, event, input, &mut turn);
                     }
                 }
             }
-            for _ in 0..unfinished {
-                if let Some(key) = self.links.next_unfinished() {
-                    self.pump(key);
-                }
-            }
+            let (mut turn, input) = self.desk.turn();
+            self.links.pump_unfinished(input, &mut turn);
             if self.desk.clock.now() >= sweep_at {
-                self.sweep()?;
+                self.sweep();
                 let is_draining = self.desk.phase == Phase::Draining;
                 let pause = if is_draining { DRAIN_SWEEP } else { SWEEP };
                 sweep_at = self.desk.clock.now() + pause;
             }
-            let has_queued = self.accept()?;
-            is_busy = has_queued || self.links.unfinished() > 0;
+            let has_queued = self.accept();
+            is_busy = has_queued || self.links.has_unfinished();
         }
         Ok(())
     }
@@ -195,40 +190,39 @@ impl<'l> Worker<'l> {
                 && self.listeners.have_ended()
     }
 
-    fn pump(&mut self, key: usize) {
-        let (mut turn, input) = self.desk.turn();
-        self.links.pump(key, input, &mut turn);
-    }
-
     /// Takes connections from the queues; whether there may be more in them.
-    fn accept(&mut self) -> Result<bool, Failure> {
-        if !self.has_served || !self.listeners.are_ready() {
-            return Ok(false);
-        }
+    fn accept(&mut self) -> bool {
+        let mut has_made_room = false;
         for _ in 0..ACCEPTS_MAX {
-            let is_full = self.links.len() >= self.connections_max;
-            if is_full && !self.links.has_idle() {
+            if !self.has_room() {
+                // Let others be woken for what this worker would leave lying.
                 self.listeners.stand_aside();
-                return Ok(false);
+                return false;
             }
-            self.listeners.wait()?;
+            self.listeners.wait();
+            if !self.listeners.are_ready() {
+                return false;
+            }
             match self.listeners.accept() {
                 Accepted::Connection(stream) => {
-                    if is_full {
+                    if self.links.len() >= self.connections_max {
                         self.make_room();
                     }
                     self.welcome(stream);
                 }
-                Accepted::Nothing => return Ok(false),
-                // Unless that helps, the next turn tries again, after an event or the next sweep.
-                Accepted::Shortage => {
-                    if !self.make_room() {
-                        return Ok(false);
-                    }
-                }
+                Accepted::Nothing => return false,
+                Accepted::Shortage if !has_made_room && self.make_room() => has_made_room = true,
+                Accepted::Shortage => self.shortage = Some(self.links.len()),
             }
         }
-        Ok(true)
+        true
+    }
+
+    /// Whether it is this worker's time to take connections, and it can take another one.
+    fn has_room(&self) -> bool {
+        let is_short = self.shortage.is_some_and(|links| self.links.len() >= links);
+        let is_full = self.links.len() >= self.connections_max && !self.links.has_idle();
+        self.has_served && !is_short && !is_full
     }
 
     /// Closes an idle connection; false if there is none.
@@ -263,18 +257,14 @@ impl<'l> Worker<'l> {
     }
 
     /// Looks at the board, which says whose turn it is to serve.
-    fn look(&mut self) -> Result<(), Failure> {
+    fn look(&mut self) {
         let serving = self.board.serving();
-        if serving >= self.generation && !self.has_served {
-            self.has_served = true;
-            self.listeners.wait()?;
-        }
+        self.has_served |= serving >= self.generation;
         if serving > self.generation && self.desk.phase == Phase::Serving {
             // Another generation has taken over. Who is idle here is closed by its next answer.
             self.desk.phase = Phase::Retiring;
             self.listeners.forsake_all();
         }
-        Ok(())
     }
 
     /// Begins to leave: every answer is its connection's last, and what is queued is still taken
@@ -290,12 +280,13 @@ impl<'l> Worker<'l> {
     }
 
     /// What is done once a second, whatever happens.
-    fn sweep(&mut self) -> Result<(), Failure> {
+    fn sweep(&mut self) {
         self.desk.row.beat();
+        self.shortage = None;
         let (mut turn, _) = self.desk.turn();
         self.links.expire(&mut turn);
         self.listeners.look_again();
-        self.look()
+        self.look();
     }
 }
 

@@ -98,6 +98,27 @@ fn a_worker_that_hangs_is_replaced_and_so_is_a_publisher() {
 }
 
 #[test]
+fn an_orphan_that_hangs_is_killed_too_and_nothing_outlives_tine() {
+    let folder = site();
+    let mut tine = Tine::serve(&folder, &["--workers", "2", "--watchdog", "3s"]);
+    let hung = tine.workers()[0];
+    kill(hung, Signal::SIGSTOP).unwrap();
+    kill(tine.publisher(), Signal::SIGKILL).unwrap();
+    tine.wait_for_line(&format!("orphaned worker {hung} gives no sign of life; killing it"));
+    await_end(hung);
+
+    // And one that hangs when everybody is to leave.
+    let hung = tine.workers()[0];
+    kill(hung, Signal::SIGSTOP).unwrap();
+    kill(tine.publisher(), Signal::SIGKILL).unwrap();
+    tine.wait_for_line("serving again ");
+    tine.signal(Signal::SIGTERM);
+    assert_eq!(tine.wait().code(), Some(0));
+    await_end(hung);
+    tine.rest_of_lines();
+}
+
+#[test]
 fn a_paused_container_must_kill_nobody() {
     let folder = site();
     let mut tine = Tine::serve(&folder, &["--workers", "2", "--watchdog", "3s"]);

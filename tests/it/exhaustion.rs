@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getgid, getuid};
 
-use crate::harness::{Client, Folder, Tine, command, get, pass, until};
+use crate::harness::{Client, Folder, PATIENCE, Tine, command, get, pass, until};
 
 fn site() -> Folder {
     Folder::new(&[("a.txt", b"a")])
@@ -48,7 +48,7 @@ fn when_nobody_is_idle_newcomers_wait_and_are_answered_in_the_end() {
         client.stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         let mut byte = [0];
         assert!(client.stream.peek(&mut byte).is_err(), "there was no room yet");
-        client.stream.set_read_timeout(Some(crate::harness::PATIENCE)).unwrap();
+        client.stream.set_read_timeout(Some(PATIENCE)).unwrap();
     }
     busy[0].send("st: x\r\n\r\n");
     assert_eq!(busy[0].answer().text(), "a");
@@ -57,20 +57,41 @@ fn when_nobody_is_idle_newcomers_wait_and_are_answered_in_the_end() {
     assert_eq!(busy[1].answer().text(), "a");
 }
 
+/// Starts tine so that its processes can be limited later: only one's own can.
+fn start_as_oneself(folder: &Folder, workers: &str) -> Tine {
+    let user = format!("{}:{}", getuid(), getgid());
+    Tine::serve(folder, &["--workers", workers, "--user", &user])
+}
+
+fn limit_descriptors(pid: Pid, most: usize) {
+    let limit = format!("--nofile={most}:");
+    let status = Command::new("prlimit").args(["--pid", &pid.to_string(), &limit]).status();
+    assert!(status.unwrap().success());
+}
+
+#[test]
+fn a_worker_without_descriptors_keeps_no_connection_from_the_other() {
+    let folder = site();
+    let tine = start_as_oneself(&folder, "2");
+    for short in tine.workers() {
+        // Not one descriptor is left to it.
+        limit_descriptors(short, fs::read_dir(format!("/proc/{short}/fd")).unwrap().count());
+        let begun = Instant::now();
+        for _ in 0..40 {
+            assert_eq!(tine.get("/a.txt").text(), "a");
+        }
+        // Each that had to wait for somebody to look unasked would have cost most of a second.
+        assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
+        limit_descriptors(short, 1_000);
+    }
+}
+
 #[test]
 fn without_descriptors_it_waits_without_spinning_and_goes_on_later() {
     let folder = site();
-    // More connections are allowed than there are descriptors in the end. Only one's own
-    // processes can be limited afterwards.
-    let user = format!("{}:{}", getuid(), getgid());
-    let mut tine = Tine::serve(&folder, &["--workers", "1", "--user", &user]);
+    let mut tine = start_as_oneself(&folder, "1");
     let worker = tine.workers()[0];
-    let limit = |descriptors: usize| {
-        let limit = format!("--nofile={descriptors}:");
-        let status = Command::new("prlimit").args(["--pid", &worker.to_string(), &limit]).status();
-        assert!(status.unwrap().success());
-    };
-    limit(30);
+    limit_descriptors(worker, 30);
     let begun = "GET /a.txt HTTP/1.1\r\nHo";
     let mut clients: Vec<Client> = (0..60).map(|_| tine.connect()).collect();
     clients.iter_mut().for_each(|client| client.send(begun));

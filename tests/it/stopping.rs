@@ -89,6 +89,31 @@ fn nothing_that_is_queued_is_reset() {
 }
 
 #[test]
+fn nothing_that_is_queued_is_reset_although_the_workers_die() {
+    let folder = site();
+    for is_alone in [true, false] {
+        let mut tine = Tine::serve(&folder, &["--workers", "1"]);
+        let (publisher, worker) = (tine.publisher(), tine.workers()[0]);
+        kill(worker, Signal::SIGSTOP).unwrap();
+        let mut queued: Vec<_> = (0..20).map(|_| tine.connect()).collect();
+        queued.iter_mut().for_each(|client| client.send(get("/a.txt")));
+        tine.signal(Signal::SIGTERM);
+        // The drain has begun when nobody gets in any more.
+        until("the door is shut", || {
+            TcpStream::connect_timeout(&tine.address, Duration::from_millis(100)).err()
+        });
+        if !is_alone {
+            kill(publisher, Signal::SIGKILL).unwrap();
+        }
+        kill(worker, Signal::SIGKILL).unwrap();
+        for client in &mut queued {
+            assert_eq!(client.answer().text(), "a");
+        }
+        assert_eq!(tine.wait().code(), Some(0));
+    }
+}
+
+#[test]
 fn in_a_storm_whoever_gets_in_gets_an_answer() {
     let folder = site();
     for _ in 0..3 {

@@ -83,6 +83,9 @@ fn a_drain_always_ends() {
         world.stop(time);
         while !world.has_ended {
             assert!(world.now <= deadline, "it goes on for ever");
+            if dice.u8(0..4) == 0 {
+                world.shut();
+            }
             // Some leave when asked, and some do not.
             if let Some(&pid) = dice.choice(&world.pids()) {
                 world.die(pid);
@@ -107,7 +110,8 @@ fn a_crash_loop_never_spins() {
                 supervisor.handle(Event::NotStarted { post }, now);
             } else {
                 supervisor.handle(Event::Started { post, pid: MASTER + starts }, now);
-                supervisor.handle(Event::Died { pid: MASTER + starts }, now);
+                let (pid, was_ready) = (MASTER + starts, true);
+                supervisor.handle(Event::Died { pid, was_ready }, now);
             }
         }
         now = supervisor.poll_timeout().expect("it is never given up");

@@ -53,6 +53,8 @@ pub struct World<'w, 'r> {
     processes: BTreeMap<i32, Process<'w>>,
     master: Crew<'w>,
     pub has_ended: bool,
+    /// What everybody was told.
+    told: Vec<Event>,
     pub now: Instant,
     next_pid: i32,
     answered: u64,
@@ -71,6 +73,7 @@ impl<'w, 'r> World<'w, 'r> {
             processes: BTreeMap::new(),
             master: Crew::new(1, now),
             has_ended: false,
+            told: Vec::new(),
             now,
             next_pid: MASTER + 1,
             answered: 0,
@@ -133,7 +136,12 @@ impl<'w, 'r> World<'w, 'r> {
         };
         let pid = self.next_pid;
         self.next_pid += 1;
-        let crew = (parent == MASTER).then(|| Crew::new(WORKERS, now));
+        let crew = (parent == MASTER).then(|| {
+            let mut crew = Crew::new(WORKERS, now);
+            // What everybody was told before is told to the newborn too.
+            self.told.iter().for_each(|&event| crew.supervisor.handle(event, now));
+            crew
+        });
         let (has_taken, health) = (false, Health::Well);
         let process = Process { parent, row, claimer: parent, has_taken, health, crew };
         self.processes.insert(pid, process);
@@ -190,12 +198,13 @@ impl<'w, 'r> World<'w, 'r> {
         let now = self.now;
         let children = |process: &&Process<'_>| process.parent == parent;
         while let Some(pid) = self.zombie_of(parent) {
+            let was_ready = self.processes[&pid].row.is_ready();
             self.board.bury(pid);
             let crew = self.crew(parent);
             if let Some(row) = crew.given.remove(&pid) {
                 row.unclaim(parent);
-                crew.supervisor.handle(Event::Died { pid }, now);
             }
+            crew.supervisor.handle(Event::Died { pid, was_ready }, now);
             if parent != MASTER && self.mishap(40) {
                 return self.die(parent);
             }
@@ -230,15 +239,31 @@ impl<'w, 'r> World<'w, 'r> {
                 }
             }
         }
+        for row in self.board.rows() {
+            let Some(pid) = row.holder() else { continue };
+            let is_own = self.processes.get(&pid).is_some_and(|other| other.parent == MASTER);
+            if is_own && !self.master.given.contains_key(&pid) {
+                self.master.supervisor.handle(Event::Beat { pid, count: row.beats() }, now);
+            }
+        }
     }
 
-    /// Everybody is asked to leave; the publishers have a second less for it than the master.
+    /// Everybody is asked to leave.
     pub fn stop(&mut self, time: Duration) {
+        self.tell(Event::Stop { deadline: self.now + time });
+    }
+
+    /// There is no work any more.
+    pub fn shut(&mut self) {
+        self.tell(Event::Shut);
+    }
+
+    fn tell(&mut self, event: Event) {
         let now = self.now;
-        for parent in self.parents() {
-            let deadline = if parent == MASTER { now + time + TURN } else { now + time };
-            self.crew(parent).supervisor.handle(Event::Stop { deadline }, now);
-        }
+        self.told.push(event);
+        self.master.supervisor.handle(event, now);
+        let crews = self.processes.values_mut().filter_map(|process| process.crew.as_mut());
+        crews.for_each(|crew| crew.supervisor.handle(event, now));
     }
 
     /// What must hold at any time.
