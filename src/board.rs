@@ -116,7 +116,7 @@ impl<'w> Board<'w> {
     /// other process can have its pid.
     pub fn bury(&self, dead: i32) {
         for row in self.rows() {
-            if row.is_held_by(dead) {
+            if row.holder() == Some(dead) {
                 row.set(READY, 0);
                 row.change(Holder::Child(dead), Holder::Nobody);
             } else {
@@ -142,11 +142,6 @@ impl Row<'_> {
     /// Gives back a row that was claimed by `parent` and never taken.
     pub fn unclaim(&self, parent: i32) {
         self.change(Holder::Parent(parent), Holder::Nobody);
-    }
-
-    /// Whether a live child has this row.
-    pub fn is_held_by(&self, child: i32) -> bool {
-        self.get(HOLDER) == Holder::Child(child).word()
     }
 
     /// The child that has this row, dead or alive.
@@ -215,7 +210,7 @@ mod tests {
         let board = Board::new(&words);
         let row = board.claim(1).unwrap();
         assert_eq!(row.holder(), None);
-        assert!(row.take(1, 10) && row.is_held_by(10));
+        assert!(row.take(1, 10));
         assert_eq!(row.holder(), Some(10));
         assert!(!row.take(1, 11), "it is taken once");
         board.claim(1).unwrap();
@@ -233,12 +228,13 @@ mod tests {
         let (early, late) = (board.claim(1).unwrap(), board.claim(1).unwrap());
         assert!(early.take(1, 10));
         board.bury(1);
-        assert!(!late.take(1, 11) && early.is_held_by(10));
+        assert!(!late.take(1, 11));
+        assert_eq!(early.holder(), Some(10));
         let again = board.claim(2).unwrap();
         assert!(!late.take(1, 11), "what another has claimed is not taken");
         assert!(again.take(2, 20));
         early.unclaim(1);
-        assert!(early.is_held_by(10), "what is taken is not given back");
+        assert_eq!(early.holder(), Some(10), "what is taken is not given back");
     }
 
     #[test]

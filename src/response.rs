@@ -41,7 +41,7 @@ impl<'s> Response<'s> {
             Reply::Part(pick, range) => part(&mut head, pick, range, opened, date),
             Reply::Parts(pick, ranges) => parts(&mut head, pick, &ranges, opened, date),
             Reply::Unsatisfiable(size) => unsatisfiable(&mut head, size),
-            Reply::Missing(pick) => missing(&mut head, pick, opened, date),
+            Reply::Missing(pick) => entire(&mut head, Status::NotFound, pick, opened, date),
             Reply::Unchanged(validators, varies) => unchanged(&mut head, validators, varies),
             Reply::AsFound(..) => unsettled(&mut head),
             Reply::Moved(location) => moved(&mut head, &location),
@@ -154,20 +154,19 @@ fn whole<'s>(
         out.extend_from_slice(head);
         return Body::Held(held.body());
     }
-    let Some(chosen) = Chosen::new(pick, opened, date) else { return unsettled(out) };
-    chosen.representation(chosen.size).head(out, Status::Ok);
-    Body::part(chosen.origin, 0..chosen.size)
+    entire(out, Status::Ok, pick, opened, date)
 }
 
-/// The site's page for what is missing.
-fn missing<'s>(
+/// All of a file, with a head that is made now.
+fn entire<'s>(
     out: &mut Vec<u8>,
+    status: Status,
     pick: Pick<'s>,
     opened: Option<Opened<'s>>,
     date: &HttpDate,
 ) -> Body<'s> {
     let Some(chosen) = Chosen::new(pick, opened, date) else { return unsettled(out) };
-    chosen.representation(chosen.size).head(out, Status::NotFound);
+    chosen.representation(chosen.size).head(out, status);
     Body::part(chosen.origin, 0..chosen.size)
 }
 

@@ -52,7 +52,7 @@ pub enum Action {
 #[derive(Debug)]
 pub struct Supervisor {
     posts: Vec<Post>,
-    /// Orphans: watched like the others, and never replaced.
+    /// Orphans, and those that were killed and do not die: never replaced.
     adopted: Vec<Child>,
     /// Turns without a heartbeat that make a child a hung one.
     silence_max: u32,
@@ -76,7 +76,7 @@ enum Holder {
     Child(Child),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Child {
     pid: i32,
     since: Instant,
@@ -113,11 +113,6 @@ impl Supervisor {
             silence_max: u32::try_from(watchdog.as_millis().div_ceil(1000)).unwrap_or(u32::MAX),
             end: None,
         }
-    }
-
-    /// The children that hold posts.
-    pub fn children(&self) -> impl Iterator<Item = i32> {
-        self.posts.iter().filter_map(Post::pid)
     }
 
     /// Whether everybody was asked to leave.
@@ -170,6 +165,7 @@ impl Supervisor {
         let Holder::Child(child) = &mut self.posts[post].holder else { return };
         if child.doom == Doom::Killed {
             // It had a turn to die in, and waits for a disk: the post is not to wait with it.
+            self.adopted.push(*child);
             self.posts[post].vacate(Duration::MAX, now);
         } else {
             child.beat(count, silence_max);
@@ -319,7 +315,7 @@ mod tests {
         assert_eq!(actions(&mut supervisor, now), [Action::Start { post: 0 }]);
         supervisor.handle(Event::Started { post: 0, pid: 8 }, now);
         supervisor.handle(Event::Died { pid: 7, was_ready: true }, now);
-        assert_eq!(supervisor.children().collect::<Vec<_>>(), [8]);
+        assert_eq!((supervisor.post_of(7), supervisor.post_of(8)), (None, Some(0)));
     }
 
     #[test]

@@ -273,8 +273,8 @@ impl<'w, 'r> World<'w, 'r> {
             if process.health == Health::Zombie {
                 continue;
             }
-            assert!(process.row.is_held_by(pid), "{pid} has lost its row");
-            owned.push(self.board.rows().position(|row| row.is_held_by(pid)));
+            assert_eq!(process.row.holder(), Some(pid), "{pid} has lost its row");
+            owned.push(self.board.rows().position(|row| row.holder() == Some(pid)));
         }
         let owners = owned.len();
         owned.sort_unstable();
