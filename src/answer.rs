@@ -6,8 +6,11 @@ use std::ops::Range;
 use nix::errno::Errno;
 
 use crate::http::coding::Wishes;
+use crate::http::extra::Caching;
 use crate::http::fields::{Fields, Name};
+use crate::http::limits::Limits;
 use crate::http::method::Method;
+use crate::http::navigation::is_navigation;
 use crate::http::precondition::{Conditions, Validators, Verdict};
 use crate::http::range::{Asked, Extent};
 use crate::http::request::{Expectation, Persistence, Request};
@@ -38,9 +41,13 @@ pub enum Reply<'s> {
     /// Several parts of a file: 206 as multipart/byteranges.
     Parts(Pick<'s>, Box<[Range<u64>]>),
     /// No part that there is of a file of this size: 416.
-    Unsatisfiable(u64),
-    /// The client has it: 304; whether others get other bytes.
-    Unchanged(Validators, bool),
+    Unsatisfiable(Pick<'s>, u64),
+    /// The client has it: 304.
+    Unchanged(Pick<'s>, Validators),
+    /// The client wanted another one: 412.
+    Failed(Pick<'s>),
+    /// The page that answers for all that is missing, and finds out itself what to show: 200.
+    StandIn(Pick<'s>),
     /// It has another URL: 301 to this one, as it stands in the `Location` field.
     Moved(String),
     /// The site's own page for what is missing: 404.
@@ -49,6 +56,26 @@ pub enum Reply<'s> {
     Methods,
     /// An error with a short page of tine's own.
     Error(Status),
+}
+
+impl Reply<'_> {
+    /// Whether the answer may be kept.
+    pub fn caching(&self) -> Caching {
+        match self {
+            Self::Whole(_)
+            | Self::Part(..)
+            | Self::Parts(..)
+            | Self::Unchanged(..)
+            | Self::Moved(_) => Caching::AsConfigured,
+            Self::AsFound(..)
+            | Self::Unsatisfiable(..)
+            | Self::Failed(_)
+            | Self::StandIn(_)
+            | Self::Missing(_)
+            | Self::Methods
+            | Self::Error(_) => Caching::Never,
+        }
+    }
 }
 
 impl<'s> Plan<'s> {
@@ -61,10 +88,12 @@ impl<'s> Plan<'s> {
     /// The file that has to be opened before the plan can be carried out, if there is one.
     pub fn file(&self) -> Option<&'s Large> {
         match self.reply {
-            Reply::AsFound(pick, ..) | Reply::Missing(pick) => match pick.content() {
-                Content::Large(large) => Some(large),
-                Content::Held(_) => None,
-            },
+            Reply::AsFound(pick, ..) | Reply::StandIn(pick) | Reply::Missing(pick) => {
+                match pick.content() {
+                    Content::Large(large) => Some(large),
+                    Content::Held(_) => None,
+                }
+            }
             _ => None,
         }
     }
@@ -83,7 +112,9 @@ impl<'s> Plan<'s> {
         let reply = match error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw) {
             Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EXDEV => match self.reply {
                 Reply::Missing(_) => Reply::Error(Status::NotFound),
-                _ => missing(site),
+                _ => site
+                    .not_found()
+                    .map_or(Reply::Error(Status::NotFound), |page| Reply::Missing(Pick::own(page))),
             },
             Errno::EACCES => Reply::Error(Status::Forbidden),
             // Others may soon be closed.
@@ -94,11 +125,11 @@ impl<'s> Plan<'s> {
     }
 }
 
-/// Decides. It knows nothing but the site and the request.
-pub fn answer<'s>(site: &'s Site, request: &Request<'_, '_>) -> Plan<'s> {
+/// Decides. It knows nothing but the site, the limits and the request.
+pub fn answer<'s>(site: &'s Site, limits: &Limits, request: &Request<'_, '_>) -> Plan<'s> {
     let reply = match request.method {
         _ if request.expectation == Expectation::Unknown => Reply::Error(Status::ExpectationFailed),
-        Method::Get | Method::Head => represent(site, request),
+        Method::Get | Method::Head => represent(site, limits, request),
         Method::Options => Reply::Methods,
         Method::Connect | Method::NotAllowed => Reply::Error(Status::MethodNotAllowed),
         Method::Unknown => Reply::Error(Status::NotImplemented),
@@ -108,23 +139,23 @@ pub fn answer<'s>(site: &'s Site, request: &Request<'_, '_>) -> Plan<'s> {
 }
 
 /// From target to file, then the conditions (RFC 9110 §13.2.1: only for what would be a 200).
-fn represent<'s>(site: &'s Site, request: &Request<'_, '_>) -> Reply<'s> {
+fn represent<'s>(site: &'s Site, limits: &Limits, request: &Request<'_, '_>) -> Reply<'s> {
     let Target::Path(locator) = request.target else {
         return Reply::Error(Status::BadRequest);
     };
     let normal = match target::normalise(locator.path) {
         Ok(normal) => normal,
         Err(Abnormal::Malformed) => return Reply::Error(Status::BadRequest),
-        Err(Abnormal::EncodedSlash) => return missing(site),
+        Err(Abnormal::EncodedSlash) => return missing(site, locator, &request.fields),
     };
     match site.find(&normal.path) {
-        None => missing(site),
+        None => missing(site, locator, &request.fields),
         Some(Found::Folder) => moved(&normal.path, "/", locator),
         Some(_) if normal.merged => moved(&normal.path, "", locator),
         Some(Found::Unreadable) => Reply::Error(Status::Forbidden),
         Some(Found::Asset(asset)) => {
             let fields = &request.fields;
-            choose(site.pick(asset, || Wishes::read(fields)), fields, request.method)
+            choose(site.pick(asset, || Wishes::read(fields)), fields, limits, request.method)
         }
     }
 }
@@ -134,13 +165,21 @@ const SELECTING: [Name; 5] =
     [Name::IfMatch, Name::IfNoneMatch, Name::IfUnmodifiedSince, Name::IfModifiedSince, Name::Range];
 
 /// From a file to what of it is to be sent.
-fn choose<'s>(pick: Pick<'s>, fields: &Fields<'_, '_>, method: Method) -> Reply<'s> {
+fn choose<'s>(
+    pick: Pick<'s>,
+    fields: &Fields<'_, '_>,
+    limits: &Limits,
+    method: Method,
+) -> Reply<'s> {
     let is_held = matches!(pick.content(), Content::Held(_));
     if is_held && !fields.has_any(SELECTING) {
         return Reply::Whole(pick);
     }
     let conditions = Conditions::read(fields, || pick.etag());
-    let asked = (method == Method::Get).then(|| Asked::read(fields, || pick.etag())).flatten();
+    let asked = match method {
+        Method::Get => Asked::read(fields, limits.ranges_max, || pick.etag()),
+        _ => None,
+    };
     if is_held {
         let validators = Validators { etag: pick.etag(), modified: pick.modified() };
         weigh(pick, pick.size(), validators, conditions, asked.as_ref())
@@ -158,15 +197,15 @@ fn weigh<'s>(
     asked: Option<&Asked>,
 ) -> Reply<'s> {
     match conditions.weigh(validators.modified) {
-        Verdict::Unchanged => return Reply::Unchanged(validators, pick.varies()),
-        Verdict::Failed => return Reply::Error(Status::PreconditionFailed),
+        Verdict::Unchanged => return Reply::Unchanged(pick, validators),
+        Verdict::Failed => return Reply::Failed(pick),
         Verdict::Proceed => {}
     }
     match asked.map_or(Extent::Whole, |asked| asked.of(size, validators.modified)) {
         Extent::Whole => Reply::Whole(pick),
         Extent::Part(range) => Reply::Part(pick, range),
         Extent::Parts(ranges) => Reply::Parts(pick, ranges),
-        Extent::Unsatisfiable => Reply::Unsatisfiable(size),
+        Extent::Unsatisfiable => Reply::Unsatisfiable(pick, size),
     }
 }
 
@@ -181,7 +220,21 @@ fn moved<'s>(path: &[u8], slash: &str, locator: Locator<'_>) -> Reply<'s> {
     Reply::Moved(format!("{}{slash}{mark}{query}", target::encode(path)))
 }
 
-fn missing(site: &Site) -> Reply<'_> {
-    let page = site.not_found().map(Pick::own);
+/// A browser that goes to a page that there is not gets the one that stands in for all of them, if
+/// the site has one; whoever asks for a part of a page hears that it is missing.
+fn missing<'s>(site: &'s Site, locator: Locator<'_>, fields: &Fields<'_, '_>) -> Reply<'s> {
+    let pick = |asset| site.pick(asset, || Wishes::read(fields));
+    if let Some(asset) = site.stand_in()
+        && is_navigation(fields, locator.path)
+    {
+        // Nothing is there that a tag could match (RFC 9110 §13.1.1).
+        let wants_a_match = fields.has(Name::IfMatch);
+        return if wants_a_match {
+            Reply::Failed(pick(asset))
+        } else {
+            Reply::StandIn(pick(asset))
+        };
+    }
+    let page = site.not_found().map(pick);
     page.map_or(Reply::Error(Status::NotFound), Reply::Missing)
 }

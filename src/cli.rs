@@ -41,7 +41,11 @@ pub fn parse(
                 let Some(setting) = SETTINGS.iter().find(|setting| setting.flag == name) else {
                     return Err(unknown_flag(name));
                 };
-                flags.push((setting, args.value().map_err(mistake)?));
+                let value = match setting.implied {
+                    Some(implied) => args.optional_value().unwrap_or_else(|| implied.into()),
+                    None => args.value().map_err(mistake)?,
+                };
+                flags.push((setting, value));
             }
             Arg::Short(letter) => {
                 return Err(Failure::user(format!("unknown flag -{letter}; see tine --help")));
@@ -183,13 +187,20 @@ fn help() -> String {
          ROOT is the folder (html). Each flag is a variable too: --idle-timeout is\n\
          TINE_IDLE_TIMEOUT, ROOT is TINE_ROOT. Sizes: 64KiB, 8MiB. Durations: 75s, 500ms.\n",
     );
-    for setting in SETTINGS {
-        let name = format!("--{} {}", setting.flag, setting.value);
+    for setting in SETTINGS.iter().filter(|setting| !setting.is_limit) {
         let Setting { meaning, default, .. } = setting;
-        writeln!(help, "  {name:<20}  {meaning} ({default})").expect("a String takes all");
+        let usage = setting.usage();
+        writeln!(help, "  {usage:<22}  {meaning} ({default})").expect("a String takes all");
+    }
+    help.push_str("Limits and times, each with its default; the README says what they mean:\n");
+    let limits = SETTINGS.iter().filter(|setting| setting.is_limit);
+    let limits = limits.map(|setting| format!("--{} {}", setting.flag, setting.default));
+    for row in limits.collect::<Vec<_>>().chunks(3) {
+        let row: String = row.iter().map(|limit| format!("  {limit:<24}")).collect();
+        writeln!(help, "{}", row.trim_end()).expect("a String takes all");
     }
     help.push_str(
-        "  -h, --help; -V, --version\n\
+        "-h, --help; -V, --version\n\
          Exit codes: 0 done, 100 a user's mistake, 111 the system's.\n",
     );
     help

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::http::extra::Extra;
 use crate::http::limits::Limits;
 
 /// The port that is listened on unless another one is asked for.
@@ -21,6 +22,10 @@ pub struct Config {
     pub workers: Option<NonZeroUsize>,
     /// Who serves; by default [`User::DEFAULT`] if tine is started as root.
     pub user: Option<User>,
+    /// The file that stands in for missing pages, beneath the root.
+    pub spa: Option<PathBuf>,
+    /// What every answer says.
+    pub extra: Extra,
     /// Largest file that is held in memory, in bytes.
     pub inline_max: u64,
     /// Most memory for held files; by default [`MEMORY_MAX`], or less in a small container.
@@ -77,6 +82,8 @@ impl Default for Config {
             listen: Listen::Everywhere(PORT),
             workers: None,
             user: None,
+            spa: None,
+            extra: Extra::default(),
             inline_max: 64 * 1024,
             memory_max: None,
             open_max: None,

@@ -305,7 +305,7 @@ impl<'s> Conn<'s> {
             }
             return Ok(0);
         };
-        let mut plan = answer(turn.site, &request);
+        let mut plan = answer(turn.site, turn.limits, &request);
         if request.expectation == Expectation::Continue {
             // The final answer says all, and whether the body still comes is the client's choice:
             // where the next request would begin cannot be known.
@@ -358,7 +358,8 @@ impl<'s> Conn<'s> {
 
     fn write(&mut self, plan: Plan<'s>, opened: Option<Opened<'s>>, turn: &mut Turn<'_, 's>) {
         let persistence = plan.persistence;
-        let response = Response::new(plan, opened, turn.date, mem::take(turn.spare));
+        let response =
+            Response::new(plan, opened, turn.site.extra(), turn.date, mem::take(turn.spare));
         self.deadline = turn.now + turn.limits.write_timeout;
         self.state = State::Writing(response, persistence);
     }

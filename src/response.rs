@@ -9,6 +9,7 @@ use std::ops::Range;
 use crate::answer::{Plan, Reply};
 use crate::http::date::HttpDate;
 use crate::http::etag::ETag;
+use crate::http::extra::Extra;
 use crate::http::head::{self, Head, Representation};
 use crate::http::precondition::Validators;
 use crate::http::status::Status;
@@ -28,21 +29,26 @@ pub struct Response<'s> {
 }
 
 impl<'s> Response<'s> {
-    /// Spells a plan out. `opened` is the file of [`Plan::file`]; `head` is an empty buffer.
+    /// Spells a plan out. `opened` is the file of [`Plan::file`], `extra` what all answers have;
+    /// `head` is an empty buffer.
     pub fn new(
         plan: Plan<'s>,
         opened: Option<Opened<'s>>,
+        extra: &Extra,
         date: &HttpDate,
         mut head: Vec<u8>,
     ) -> Self {
         head.clear();
+        let caching = plan.reply.caching();
         let body = match plan.reply {
             Reply::Whole(pick) => whole(&mut head, pick, opened, date),
             Reply::Part(pick, range) => part(&mut head, pick, range, opened, date),
             Reply::Parts(pick, ranges) => parts(&mut head, pick, &ranges, opened, date),
-            Reply::Unsatisfiable(size) => unsatisfiable(&mut head, size),
-            Reply::Missing(pick) => entire(&mut head, Status::NotFound, pick, opened, date),
-            Reply::Unchanged(validators, varies) => unchanged(&mut head, validators, varies),
+            Reply::Unsatisfiable(pick, size) => unsatisfiable(&mut head, pick, size),
+            Reply::Failed(pick) => failed(&mut head, pick),
+            Reply::StandIn(pick) => stand_in(&mut head, Status::Ok, pick, opened, date),
+            Reply::Missing(pick) => stand_in(&mut head, Status::NotFound, pick, opened, date),
+            Reply::Unchanged(pick, validators) => unchanged(&mut head, pick, validators),
             Reply::AsFound(..) => unsettled(&mut head),
             Reply::Moved(location) => moved(&mut head, &location),
             Reply::Methods => {
@@ -51,7 +57,7 @@ impl<'s> Response<'s> {
             }
             Reply::Error(status) => error(&mut head, status),
         };
-        head::end(&mut head, date, plan.persistence);
+        head::end(&mut head, extra, caching, date, plan.persistence);
         Self { head, sent: 0, body: if plan.body { body } else { Body::Empty } }
     }
 
@@ -154,11 +160,13 @@ fn whole<'s>(
         out.extend_from_slice(head);
         return Body::Held(held.body());
     }
-    entire(out, Status::Ok, pick, opened, date)
+    let Some(chosen) = Chosen::new(pick, opened, date) else { return unsettled(out) };
+    chosen.representation(chosen.size).file_head(out, Status::Ok);
+    Body::part(chosen.origin, 0..chosen.size)
 }
 
-/// All of a file, with a head that is made now.
-fn entire<'s>(
+/// All of a file that stands in for what is not there.
+fn stand_in<'s>(
     out: &mut Vec<u8>,
     status: Status,
     pick: Pick<'s>,
@@ -180,7 +188,7 @@ fn part<'s>(
 ) -> Body<'s> {
     let Some(chosen) = Chosen::new(pick, opened, date) else { return unsettled(out) };
     let representation = chosen.representation(range.end - range.start);
-    representation.head(out, Status::PartialContent).range(&range, chosen.size);
+    representation.file_head(out, Status::PartialContent).range(&range, chosen.size);
     Body::part(chosen.origin, range)
 }
 
@@ -209,7 +217,7 @@ fn parts<'s>(
     let len = |piece: &Piece| piece.text.len() as u64 + piece.part.end - piece.part.start;
     let media_type = ["multipart/byteranges; boundary=", &boundary];
     let representation = chosen.representation(pieces.iter().map(len).sum());
-    Representation { media_type, ..representation }.head(out, Status::PartialContent);
+    Representation { media_type, ..representation }.file_head(out, Status::PartialContent);
     Body::several(chosen.origin, pieces)
 }
 
@@ -221,9 +229,14 @@ fn boundary(chosen: &Chosen<'_>) -> String {
     ETag::of(known.as_bytes()).as_str().trim_matches('"').to_owned()
 }
 
-fn unsatisfiable<'s>(out: &mut Vec<u8>, size: u64) -> Body<'s> {
-    error_head(out, Status::RangeNotSatisfiable).no_range(size);
+fn unsatisfiable<'s>(out: &mut Vec<u8>, pick: Pick<'s>, size: u64) -> Body<'s> {
+    error_head(out, Status::RangeNotSatisfiable).no_range(size).varies(pick.varies());
     Body::Held(Status::RangeNotSatisfiable.page().as_bytes())
+}
+
+fn failed<'s>(out: &mut Vec<u8>, pick: Pick<'s>) -> Body<'s> {
+    error_head(out, Status::PreconditionFailed).varies(pick.varies());
+    Body::Held(Status::PreconditionFailed.page().as_bytes())
 }
 
 fn unsettled<'s>(out: &mut Vec<u8>) -> Body<'s> {
@@ -232,19 +245,15 @@ fn unsettled<'s>(out: &mut Vec<u8>) -> Body<'s> {
 }
 
 /// 304 carries what a cache needs to go on with its copy (RFC 9110 §15.4.5).
-fn unchanged<'s>(out: &mut Vec<u8>, validators: Validators, varies: bool) -> Body<'s> {
+fn unchanged<'s>(out: &mut Vec<u8>, pick: Pick<'s>, validators: Validators) -> Body<'s> {
     Head::start(out, Status::NotModified)
-        .validators(validators.etag, validators.modified)
-        .field("Cache-Control", &["no-cache"])
-        .varies(varies);
+        .varies(pick.varies())
+        .validators(validators.etag, validators.modified);
     Body::Empty
 }
 
 fn moved<'s>(out: &mut Vec<u8>, location: &str) -> Body<'s> {
-    Head::start(out, Status::MovedPermanently)
-        .field("Location", &[location])
-        .field("Cache-Control", &["no-cache"])
-        .length(0);
+    Head::start(out, Status::MovedPermanently).field("Location", &[location]).length(0);
     Body::Empty
 }
 

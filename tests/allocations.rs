@@ -13,7 +13,7 @@ use tine::board::Board;
 use tine::http::limits::Limits;
 use tine::process::word::Word;
 use tine::process::worker::{Seat, Worker};
-use tine::site::{Root, Site, SiteLimits, compile};
+use tine::site::{Root, Rules, Site, compile};
 
 /// Counts the allocations of the thread that asks for it.
 struct Counting;
@@ -58,8 +58,8 @@ fn site() -> (tempfile::TempDir, &'static Site) {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("small.txt"), vec![b'x'; 1024]).unwrap();
     fs::write(folder.path().join("large.bin"), vec![b'x'; 3_000_000]).unwrap();
-    let limits = SiteLimits::default();
-    let compiled = compile(Root::new(folder.path()).unwrap(), &limits, 2_000_000_000).unwrap();
+    let rules = Rules::default();
+    let compiled = compile(Root::new(folder.path()).unwrap(), &rules, 2_000_000_000).unwrap();
     (folder, Box::leak(Box::new(compiled.site)))
 }
 

@@ -3,9 +3,11 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::{Component, Path};
 use std::time::Duration;
 
 use crate::config::{Config, Listen, User};
+use crate::http::extra::Extra;
 
 /// A setting.
 pub struct Setting {
@@ -17,6 +19,12 @@ pub struct Setting {
     pub default: &'static str,
     /// What it is, in a few words.
     pub meaning: &'static str,
+    /// Whether its name alone says what it is.
+    pub(super) is_limit: bool,
+    /// What the flag means without a value, if it may stand without one.
+    pub(super) implied: Option<&'static str>,
+    /// What is between the values in its variable, if there may be several.
+    pub(super) separator: Option<char>,
     /// Reads a value; says the mend if that cannot be done.
     pub(super) set: fn(&mut Config, &str) -> Result<(), String>,
     /// Forgets values that were read before.
@@ -24,110 +32,253 @@ pub struct Setting {
 }
 
 impl Setting {
+    /// A setting of which the last value counts.
+    const fn new(
+        flag: &'static str,
+        value: &'static str,
+        default: &'static str,
+        meaning: &'static str,
+        set: fn(&mut Config, &str) -> Result<(), String>,
+    ) -> Self {
+        Self {
+            flag,
+            value,
+            default,
+            meaning,
+            is_limit: false,
+            implied: None,
+            separator: None,
+            set,
+            reset: |_| {},
+        }
+    }
+
+    /// A limit of which the last value counts.
+    const fn limit(
+        flag: &'static str,
+        value: &'static str,
+        default: &'static str,
+        meaning: &'static str,
+        set: fn(&mut Config, &str) -> Result<(), String>,
+    ) -> Self {
+        Self { is_limit: true, ..Self::new(flag, value, default, meaning, set) }
+    }
+
+    /// The flag as it is written.
+    pub fn usage(&self) -> String {
+        match self.implied {
+            Some(_) => format!("--{}[={}]", self.flag, self.value),
+            None => format!("--{} {}", self.flag, self.value),
+        }
+    }
+
     /// The name of its variable.
     pub fn variable(&self) -> String {
         format!("TINE_{}", self.flag.replace('-', "_").to_ascii_uppercase())
     }
 
-    /// The values in a variable: several for a flag that may be repeated.
+    /// The values in a variable.
     pub(super) fn parts<'v>(&self, value: &'v str) -> impl Iterator<Item = &'v str> {
-        let repeats = self.flag == "listen";
-        value.split(move |letter| repeats && letter == ',').map(str::trim)
+        let separator = self.separator;
+        let parts = value.split(move |letter| Some(letter) == separator).map(str::trim);
+        // A list may end in a separator, as a text of lines does.
+        parts.filter(move |part| separator.is_none() || !part.is_empty())
     }
-}
-
-/// A setting of which the last value counts.
-const fn single(
-    flag: &'static str,
-    value: &'static str,
-    default: &'static str,
-    meaning: &'static str,
-    set: fn(&mut Config, &str) -> Result<(), String>,
-) -> Setting {
-    Setting { flag, value, default, meaning, set, reset: |_| {} }
 }
 
 /// All settings but ROOT, in the order in which they are shown.
 pub const SETTINGS: &[Setting] = &[
     Setting {
-        flag: "listen",
-        value: "ADDR:PORT",
-        default: "[::]:7788",
-        meaning: "where; repeatable; PORT moves the default",
-        set: listen,
+        separator: Some(','),
         reset: |config| config.listen = Config::default().listen,
+        ..Setting::new(
+            "listen",
+            "ADDR:PORT",
+            "[::]:7788",
+            "where; repeatable; PORT moves the default",
+            listen,
+        )
     },
-    single("workers", "N", "by CPUs", "worker processes", |config, value| {
+    Setting::new("workers", "N", "by CPUs", "worker processes", |config, value| {
         let mend = "is not a number of workers; write 1 to 1024";
         let workers = value.parse::<NonZeroUsize>().ok().filter(|workers| workers.get() <= 1024);
         config.workers = Some(workers.ok_or(mend)?);
         Ok(())
     }),
-    single("user", "UID:GID", "65532:65532 if root", "who serves", |config, value| {
+    Setting::new("user", "UID:GID", "65532:65532 if root", "who serves", |config, value| {
         config.user = Some(user(value).ok_or("is not a user; write two numbers, 65532:65532")?);
         Ok(())
     }),
-    single("inline-max", "SIZE", "64KiB", "largest file held in memory", |config, value| {
-        config.inline_max = size(value)?;
-        Ok(())
-    }),
-    single("memory-max", "SIZE", "64MiB", "most memory for held files", |config, value| {
+    Setting {
+        separator: Some('\n'),
+        reset: |config| config.extra = Extra::default(),
+        ..Setting::new(
+            "header",
+            "'NAME: VALUE'",
+            "none",
+            "for every answer; repeatable",
+            |config, value| config.extra.add(value),
+        )
+    },
+    Setting {
+        implied: Some(INDEX),
+        ..Setting::new("spa", "FILE", "off", "answers for pages that are missing", spa)
+    },
+    Setting::limit(
+        "inline-max",
+        "SIZE",
+        "64KiB",
+        "largest file held in memory",
+        |config, value| {
+            config.inline_max = size(value)?;
+            Ok(())
+        },
+    ),
+    Setting::limit("memory-max", "SIZE", "64MiB", "most memory for held files", |config, value| {
         config.memory_max = Some(size(value)?);
         Ok(())
     }),
-    single("open-max", "N", "1024", "most other files kept open", |config, value| {
+    Setting::limit("open-max", "N", "1024", "most other files kept open", |config, value| {
         config.open_max = Some(count(value)?);
         Ok(())
     }),
-    single("files-max", "N", "2000000", "most files and folders", |config, value| {
+    Setting::limit("files-max", "N", "2000000", "most files and folders", |config, value| {
         config.files_max = positive_count(value)?;
         Ok(())
     }),
-    single("connections-max", "N", "10000", "most connections of a worker", |config, value| {
-        config.connections_max = Some(positive_count(value)?);
-        Ok(())
-    }),
-    single("target-max", "SIZE", "8KiB", "longest request target, or 414", |config, value| {
-        config.limits.target_max = positive_size(value)?;
-        Ok(())
-    }),
-    single("head-max", "SIZE", "16KiB", "longest request head, or 431", |config, value| {
+    Setting::limit(
+        "connections-max",
+        "N",
+        "10000",
+        "most connections of a worker",
+        |config, value| {
+            config.connections_max = Some(positive_count(value)?);
+            Ok(())
+        },
+    ),
+    Setting::limit(
+        "target-max",
+        "SIZE",
+        "8KiB",
+        "longest request target, or 414",
+        |config, value| {
+            config.limits.target_max = positive_size(value)?;
+            Ok(())
+        },
+    ),
+    Setting::limit("head-max", "SIZE", "16KiB", "longest request head, or 431", |config, value| {
         config.limits.head_max = positive_size(value)?;
         Ok(())
     }),
-    single("fields-max", "N", "100", "most field lines in a head, or 431", |config, value| {
-        config.limits.fields_max = count(value)?;
-        Ok(())
-    }),
-    single("body-max", "SIZE", "64KiB", "largest request body dropped, or 413", |config, value| {
-        config.limits.body_max = size(value)?;
-        Ok(())
-    }),
-    single("head-timeout", "TIME", "10s", "for a whole request head, or 408", |config, value| {
-        config.limits.head_timeout = duration(value)?;
-        Ok(())
-    }),
-    single("body-timeout", "TIME", "10s", "for a whole request body, or 408", |config, value| {
-        config.limits.body_timeout = duration(value)?;
-        Ok(())
-    }),
-    single("idle-timeout", "TIME", "75s", "from answer to next request", |config, value| {
-        config.limits.idle_timeout = duration(value)?;
-        Ok(())
-    }),
-    single("write-timeout", "TIME", "60s", "for a client that takes nothing", |config, value| {
-        config.limits.write_timeout = duration(value)?;
-        Ok(())
-    }),
-    single("watchdog", "TIME", "10s", "without a sign of life: replaced", |config, value| {
-        config.watchdog = watchdog(value)?;
-        Ok(())
-    }),
-    single("drain-timeout", "TIME", "20s", "for answers in flight at the end", |config, value| {
-        config.drain_timeout = duration(value)?;
-        Ok(())
-    }),
+    Setting::limit(
+        "fields-max",
+        "N",
+        "100",
+        "most field lines in a head, or 431",
+        |config, value| {
+            config.limits.fields_max = count(value)?;
+            Ok(())
+        },
+    ),
+    Setting::limit(
+        "body-max",
+        "SIZE",
+        "64KiB",
+        "largest request body dropped, or 413",
+        |config, value| {
+            config.limits.body_max = size(value)?;
+            Ok(())
+        },
+    ),
+    Setting::limit(
+        "ranges-max",
+        "N",
+        "16",
+        "most ranges answered, or the whole",
+        |config, value| {
+            config.limits.ranges_max = positive_count(value)?;
+            Ok(())
+        },
+    ),
+    Setting::limit(
+        "head-timeout",
+        "TIME",
+        "10s",
+        "for a whole request head, or 408",
+        |config, value| {
+            config.limits.head_timeout = duration(value)?;
+            Ok(())
+        },
+    ),
+    Setting::limit(
+        "body-timeout",
+        "TIME",
+        "10s",
+        "for a whole request body, or 408",
+        |config, value| {
+            config.limits.body_timeout = duration(value)?;
+            Ok(())
+        },
+    ),
+    Setting::limit(
+        "idle-timeout",
+        "TIME",
+        "75s",
+        "from answer to next request",
+        |config, value| {
+            config.limits.idle_timeout = duration(value)?;
+            Ok(())
+        },
+    ),
+    Setting::limit(
+        "write-timeout",
+        "TIME",
+        "60s",
+        "for a client that takes nothing",
+        |config, value| {
+            config.limits.write_timeout = duration(value)?;
+            Ok(())
+        },
+    ),
+    Setting::limit(
+        "watchdog",
+        "TIME",
+        "10s",
+        "without a sign of life: replaced",
+        |config, value| {
+            config.watchdog = watchdog(value)?;
+            Ok(())
+        },
+    ),
+    Setting::limit(
+        "drain-timeout",
+        "TIME",
+        "20s",
+        "for answers in flight at the end",
+        |config, value| {
+            config.drain_timeout = duration(value)?;
+            Ok(())
+        },
+    ),
 ];
+
+/// The page of a site that has one only.
+const INDEX: &str = "index.html";
+
+/// A path beneath the root; the root itself may be missing as yet, or another one tomorrow.
+fn spa(config: &mut Config, value: &str) -> Result<(), String> {
+    let path = Path::new(value.trim_start_matches('/'));
+    let is_plain = path.components().all(|part| matches!(part, Component::Normal(_)));
+    if !is_plain || value.is_empty() || value.ends_with('/') {
+        return Err("is not a file of the site; write index.html or app/index.html".to_owned());
+    }
+    config.spa = match value {
+        "off" => None,
+        "on" => Some(INDEX.into()),
+        _ => Some(path.components().collect()),
+    };
+    Ok(())
+}
 
 /// Most addresses that can be listened on.
 const LISTEN_MAX: usize = 32;

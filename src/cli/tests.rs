@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::User;
+use crate::http::extra::Caching;
 
 fn run(args: &[&str], env: &[(&str, &str)]) -> Result<Command, Failure> {
     parse(args.iter().map(Into::into), env.iter().map(|(name, value)| (name.into(), value.into())))
@@ -68,6 +69,30 @@ fn sizes_counts_and_users_are_read() {
 }
 
 #[test]
+fn the_page_for_missing_ones_is_index_unless_it_is_said() {
+    let spa = |args: &[&str], env: &[(&str, &str)]| {
+        config(args, env).spa.map(|path| path.to_str().unwrap().to_owned())
+    };
+    assert_eq!(spa(&["--spa", "folder"], &[]).as_deref(), Some("index.html"));
+    assert_eq!(config(&["--spa", "folder"], &[]).root.to_str(), Some("folder"));
+    assert_eq!(spa(&["--spa=/app/shell.html"], &[]).as_deref(), Some("app/shell.html"));
+    assert_eq!(spa(&[], &[("TINE_SPA", "on")]).as_deref(), Some("index.html"));
+    assert_eq!(spa(&["--spa=off"], &[("TINE_SPA", "a.html")]), None);
+}
+
+#[test]
+fn fields_are_gathered_and_a_variable_has_one_a_line() {
+    let block = |args: &[&str], env: &[(&str, &str)]| {
+        config(args, env).extra.block(Caching::Never).to_owned()
+    };
+    let both = "Cache-Control: no-store\r\nX-A: b\r\nX-C: d, e\r\n";
+    assert_eq!(block(&["--header", "X-A: b", "--header=X-C: d, e"], &[]), both);
+    let env = [("TINE_HEADER", "X-A: b\nX-C: d, e\n")];
+    assert_eq!(block(&[], &env), both);
+    assert_eq!(block(&["--header", "A: b"], &env), "Cache-Control: no-store\r\nA: b\r\n");
+}
+
+#[test]
 fn a_mistake_names_the_setting_and_the_mend() {
     for (args, words) in [
         (&["--idle-timeout", "soon"][..], ["--idle-timeout: \"soon\"", "write 10s"]),
@@ -82,6 +107,9 @@ fn a_mistake_names_the_setting_and_the_mend() {
         (&["--connections-max", "0"], ["--connections-max", "write 1"]),
         (&["--listen", "8080"], ["--listen: \"8080\"", "127.0.0.1:8080"]),
         (&["--listen", "[::]:1", "--listen", "[::]:1"], ["--listen", "once"]),
+        (&["--header", "Content-Length: 5"], ["--header: \"Content-Length: 5\"", "leave out"]),
+        (&["--spa=../secret"], ["--spa: \"../secret\"", "write index.html"]),
+        (&["--spa="], ["--spa", "write index.html"]),
         (&["--idle-timout", "5s"], ["--idle-timout", "did you mean --idle-timeout?"]),
         (&["--xyzzy"], ["--xyzzy", "tine --help"]),
         (&["-x"], ["-x", "tine --help"]),
@@ -123,5 +151,9 @@ fn the_help_fits_one_screen() {
     let help = help();
     assert!(help.lines().count() <= 24, "{help}");
     assert!(help.lines().all(|line| line.len() <= 80), "{help}");
-    assert!(SETTINGS.iter().all(|setting| help.contains(&format!("--{} ", setting.flag))));
+    let shows = |setting: &Setting| {
+        let flag = format!("  --{}", setting.flag);
+        help.contains(&(flag.clone() + " ")) || help.contains(&(flag + "[="))
+    };
+    assert!(SETTINGS.iter().all(shows), "{help}");
 }

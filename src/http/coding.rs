@@ -94,7 +94,7 @@ fn parse(member: &[u8]) -> Option<(&[u8], u16)> {
 }
 
 /// From `0` to `1`, with at most three digits behind the point (RFC 9110 §12.4.2), in thousandths.
-fn weight(value: &[u8]) -> Option<u16> {
+pub(super) fn weight(value: &[u8]) -> Option<u16> {
     let (whole, decimals) = match value {
         [whole @ (b'0' | b'1')] => (whole, &[][..]),
         [whole @ (b'0' | b'1'), b'.', decimals @ ..] if decimals.len() <= 3 => (whole, decimals),

@@ -23,6 +23,8 @@ pub enum Name {
     Range,
     IfRange,
     AcceptEncoding,
+    Accept,
+    SecFetchMode,
 }
 
 impl Name {
@@ -31,11 +33,11 @@ impl Name {
         let candidates: &[Self] = match name.len() {
             4 => &[Self::Host],
             5 => &[Self::Range],
-            6 => &[Self::Expect],
+            6 => &[Self::Accept, Self::Expect],
             8 => &[Self::IfMatch, Self::IfRange],
             10 => &[Self::Connection],
             13 => &[Self::IfNoneMatch],
-            14 => &[Self::ContentLength],
+            14 => &[Self::SecFetchMode, Self::ContentLength],
             15 => &[Self::AcceptEncoding],
             17 => &[Self::TransferEncoding, Self::IfModifiedSince],
             19 => &[Self::IfUnmodifiedSince],
@@ -58,6 +60,8 @@ impl Name {
             Self::Range => "range",
             Self::IfRange => "if-range",
             Self::AcceptEncoding => "accept-encoding",
+            Self::Accept => "accept",
+            Self::SecFetchMode => "sec-fetch-mode",
         }
     }
 

@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::coding::Coding;
 use super::date::{self, HttpDate};
 use super::etag::ETag;
+use super::extra::{Caching, Extra};
 use super::request::Persistence;
 use super::status::Status;
 
@@ -107,28 +108,35 @@ impl<'r> Representation<'r> {
         Self { media_type, coding: None, varies: false, etag: None, modified: None, length }
     }
 
-    /// Writes the head of an answer with these bytes. What is of the site can be revalidated, and
-    /// had in parts; an error must not be kept, and has nothing to revalidate it by.
+    /// Writes the head of an answer with these bytes, which stand in for something else: an error's
+    /// page.
     pub fn head<'o>(&self, out: &'o mut Vec<u8>, status: Status) -> Head<'o> {
         let mut head = Head::start(out, status).field("Content-Type", &self.media_type);
         if let Some(coding) = self.coding {
             head = head.field("Content-Encoding", &[coding.token()]);
         }
-        head = head.field("X-Content-Type-Options", &["nosniff"]).length(self.length);
-        if matches!(status, Status::Ok | Status::PartialContent) {
-            head.validators(self.etag, self.modified)
-                .field("Accept-Ranges", &["bytes"])
-                .field("Cache-Control", &["no-cache"])
-                .varies(self.varies)
-        } else {
-            head.field("Cache-Control", &["no-store"])
-        }
+        head.field("X-Content-Type-Options", &["nosniff"]).length(self.length).varies(self.varies)
+    }
+
+    /// Writes the head of an answer with these bytes, found under their own URL: they can be
+    /// revalidated, and had in parts.
+    pub fn file_head<'o>(&self, out: &'o mut Vec<u8>, status: Status) -> Head<'o> {
+        self.head(out, status)
+            .validators(self.etag, self.modified)
+            .field("Accept-Ranges", &["bytes"])
     }
 }
 
 /// Ends a head with what the moment adds: the date (RFC 9110 §6.6.1), what becomes of the
-/// connection, and the empty line.
-pub fn end(out: &mut Vec<u8>, date: &HttpDate, persistence: Persistence) {
+/// connection, and the empty line; and, before these, with what all answers have.
+pub fn end(
+    out: &mut Vec<u8>,
+    extra: &Extra,
+    caching: Caching,
+    date: &HttpDate,
+    persistence: Persistence,
+) {
+    out.extend_from_slice(extra.block(caching).as_bytes());
     out.extend_from_slice(date.line().as_bytes());
     out.extend_from_slice(match persistence {
         Persistence::Keep => b"\r\n",
@@ -147,9 +155,11 @@ mod tests {
     fn a_head_is_a_status_line_fields_and_an_empty_line() {
         let mut out = Vec::new();
         Head::start(&mut out, Status::NotFound).field("A", &["b", "c"]).length(7);
-        end(&mut out, &HttpDate::new(UNIX_EPOCH), Persistence::Close);
+        let (extra, date) = (Extra::default(), HttpDate::new(UNIX_EPOCH));
+        end(&mut out, &extra, Caching::Never, &date, Persistence::Close);
         let text = "HTTP/1.1 404 Not Found\r\nA: bc\r\nContent-Length: 7\r\n\
-                    Date: Thu, 01 Jan 1970 00:00:00 GMT\r\nConnection: close\r\n\r\n";
+                    Cache-Control: no-store\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\
+                    Connection: close\r\n\r\n";
         assert_eq!(String::from_utf8(out).unwrap(), text);
     }
 }

@@ -13,6 +13,9 @@ pub struct Limits {
     pub fields_max: usize,
     /// Longest request body that is read and dropped to keep a connection, in bytes; beyond it 413.
     pub body_max: u64,
+    /// Most ranges of one request that are answered; whoever asks for more gets the whole, which
+    /// costs less than what that may be meant for (RFC 9110 §17.15).
+    pub ranges_max: usize,
     /// From a request's first byte to its head's last.
     pub head_timeout: Duration,
     /// From a request's head to its body's last byte; also how long a closing connection lingers.
@@ -30,6 +33,7 @@ impl Default for Limits {
             head_max: 16 * 1024,
             fields_max: 100,
             body_max: 64 * 1024,
+            ranges_max: 16,
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),

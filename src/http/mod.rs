@@ -6,11 +6,13 @@
 pub mod coding;
 pub mod date;
 pub mod etag;
+pub mod extra;
 pub mod fields;
 pub mod framing;
 pub mod head;
 pub mod limits;
 pub mod method;
+pub mod navigation;
 pub mod octets;
 pub mod precondition;
 pub mod range;

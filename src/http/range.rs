@@ -6,10 +6,6 @@ use super::etag::ETag;
 use super::fields::{Fields, Name};
 use super::precondition::seconds;
 
-/// Most ranges that one request is given; whoever asks for more gets the whole, which costs less
-/// than what that may be meant for (RFC 9110 §17.15).
-pub const RANGES_MAX: usize = 16;
-
 /// What a request asks for, as long as the size of the representation is not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
@@ -55,13 +51,18 @@ pub enum Extent {
 }
 
 impl Asked {
-    /// Reads `Range` and `If-Range`; none if the client asks for the whole, or for something that
-    /// cannot be understood and is therefore passed over (RFC 9110 §14.2).
-    pub fn read(fields: &Fields<'_, '_>, etag: impl FnOnce() -> Option<ETag>) -> Option<Self> {
+    /// Reads `Range` and `If-Range`; none if the client asks for the whole, for more than
+    /// `ranges_max` ranges, or for something that cannot be understood and is therefore passed over
+    /// (RFC 9110 §14.2).
+    pub fn read(
+        fields: &Fields<'_, '_>,
+        ranges_max: usize,
+        etag: impl FnOnce() -> Option<ETag>,
+    ) -> Option<Self> {
         if !fields.has(Name::Range) {
             return None;
         }
-        let specs = Specs::parse(fields.only(Name::Range)?)?;
+        let specs = Specs::parse(fields.only(Name::Range)?, ranges_max)?;
         let condition = if fields.has(Name::IfRange) {
             let value = fields.only(Name::IfRange)?;
             match seconds(value) {
@@ -101,7 +102,7 @@ impl Asked {
 
 impl Specs {
     /// `bytes=0-499, 1000-, -500`; the unit compares without case.
-    fn parse(value: &[u8]) -> Option<Self> {
+    fn parse(value: &[u8], ranges_max: usize) -> Option<Self> {
         let (unit, set) = value.split_at_checked(b"bytes=".len())?;
         if !unit.eq_ignore_ascii_case(b"bytes=") {
             return None;
@@ -112,7 +113,9 @@ impl Specs {
         let rest = specs.collect::<Option<Vec<_>>>()?;
         match rest.len() {
             0 => Some(Self::One(first)),
-            1..RANGES_MAX => Some(Self::Several([&[first], &rest[..]].concat().into())),
+            others if others < ranges_max => {
+                Some(Self::Several([&[first], &rest[..]].concat().into()))
+            }
             _ => None,
         }
     }
@@ -165,13 +168,14 @@ mod tests {
     use crate::http::fields::Slots;
 
     const MODIFIED: Option<u64> = Some(784_111_777);
+    const RANGES_MAX: usize = 16;
 
     fn of(block: &str, size: u64) -> Extent {
         let etag = ETag::of(b"abc");
         let block = format!("{}\r\n\r\n", block.replace("\"a\"", etag.as_str()));
         let mut slots = Slots::new();
         let parsed = Fields::parse(block.as_bytes(), &mut slots, 9).unwrap();
-        let asked = Asked::read(&parsed.unwrap().0, || Some(etag));
+        let asked = Asked::read(&parsed.unwrap().0, RANGES_MAX, || Some(etag));
         asked.map_or(Extent::Whole, |asked| asked.of(size, MODIFIED))
     }
 
@@ -238,8 +242,8 @@ mod tests {
             let ranges: Vec<_> = (0..count).map(|at| format!("{}-{}", at * 2, at * 2)).collect();
             range(&format!("bytes={}", ranges.join(",")), 1000)
         };
-        assert!(matches!(many(RANGES_MAX as u64), Extent::Parts(parts) if parts.len() == 16));
-        assert_eq!(many(RANGES_MAX as u64 + 1), Extent::Whole);
+        assert!(matches!(many(16), Extent::Parts(parts) if parts.len() == RANGES_MAX));
+        assert_eq!(many(17), Extent::Whole);
     }
 
     #[test]

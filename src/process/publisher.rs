@@ -12,7 +12,7 @@ use crate::board::Row;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::http::date::HttpDate;
-use crate::site::{CompileError, Compiled, Site, compile};
+use crate::site::{CompileError, Compiled, Rules, Site, compile};
 
 use super::crew::{Crew, Step, Watch};
 use super::figures::{bytes, counted};
@@ -80,7 +80,12 @@ impl Publisher {
             _ => ("serving again", Instant::now()),
         };
         let today = HttpDate::new(SystemTime::now());
-        let compiled = compile(root, &allowance.site, today.second()).map_err(|error| {
+        let rules = Rules {
+            limits: allowance.site.clone(),
+            stand_in: config.spa.clone(),
+            extra: config.extra.clone(),
+        };
+        let compiled = compile(root, &rules, today.second()).map_err(|error| {
             let line = format!("{}: {error}", config.root.display());
             match error {
                 CompileError::Root(_) => Failure::system(line),

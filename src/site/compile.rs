@@ -11,7 +11,7 @@ use super::facts::{Facts, Kind};
 use super::large::Large;
 use super::media;
 use super::walk::{Step, Walk, What};
-use super::{Asset, Content, Entry, Held, Leads, Site, SiteLimits};
+use super::{Asset, Content, Entry, Held, Leads, Rules, Site, SiteLimits};
 use crate::http::etag::ETag;
 use crate::http::head::Representation;
 use crate::http::status::Status;
@@ -60,12 +60,15 @@ impl fmt::Display for CompileError {
 /// # Errors
 /// If the root itself cannot be read, or there is too much beneath it. Whatever else cannot be read
 /// is a warning, and answers 403.
-pub fn compile(root: Root, limits: &SiteLimits, now: u64) -> Result<Compiled, CompileError> {
+pub fn compile(root: Root, rules: &Rules, now: u64) -> Result<Compiled, CompileError> {
+    let limits = &rules.limits;
     let walk = Walk::new(&root, limits.files_max).map_err(CompileError::Root)?;
     if walk.steps.len() > limits.files_max {
         return Err(CompileError::TooMany(limits.files_max));
     }
-    let loaded = Loader::new(&root, limits, now).load(&walk.steps);
+    let mut loader = Loader::new(&root, limits, now);
+    let loaded = loader.load(&walk.steps);
+    let memory_left = loader.memory_left;
     let mut draft = Draft::default();
     for (Step { path, what }, loaded) in walk.steps.iter().zip(loaded) {
         match (what, loaded) {
@@ -81,7 +84,7 @@ pub fn compile(root: Root, limits: &SiteLimits, now: u64) -> Result<Compiled, Co
         format!("{} is a link that leads out of the folder; it answers 404", path.display())
     });
     draft.warnings.extend(links_out);
-    Ok(draft.finish(root))
+    Ok(draft.finish(root, rules, memory_left))
 }
 
 /// Takes files into memory, or opens them, within the limits.
@@ -143,7 +146,7 @@ impl<'l> Loader<'l> {
             ..Representation::plain([media_type, media::parameter(media_type)], body.len() as u64)
         };
         let mut head = Vec::new();
-        representation.head(&mut head, Status::Ok);
+        representation.file_head(&mut head, Status::Ok);
         let cost = (head.len() + body.len()) as u64;
         if body.len() as u64 > inline_max || cost > self.memory_left {
             return Ok(None);
@@ -233,17 +236,29 @@ impl Draft {
         self.entries.push(Entry { path: path.into(), leads });
     }
 
-    fn finish(mut self, root: Root) -> Compiled {
+    /// Puts the site together; `memory_left` is for the heads of siblings.
+    fn finish(mut self, root: Root, rules: &Rules, memory_left: u64) -> Compiled {
         self.entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         self.entries.shrink_to_fit();
         self.assets.shrink_to_fit();
-        let (files, bytes, warnings) = (self.assets.len(), self.bytes, self.warnings);
-        let mut site = Site { root, entries: self.entries, assets: self.assets, not_found: None };
-        site.not_found = site.entry(NOT_FOUND).and_then(|entry| match entry.leads {
-            Leads::ToAsset(asset) => Some(asset),
-            Leads::ToFolder | Leads::Nowhere => None,
-        });
-        site.find_siblings();
+        let (files, bytes, mut warnings) = (self.assets.len(), self.bytes, self.warnings);
+        let mut site = Site {
+            root,
+            entries: self.entries,
+            assets: self.assets,
+            not_found: None,
+            stand_in: None,
+            extra: rules.extra.clone(),
+        };
+        site.not_found = site.asset_at(NOT_FOUND);
+        if let Some(path) = &rules.stand_in {
+            site.stand_in = site.asset_at(&url(path));
+            if site.stand_in.is_none() {
+                let path = path.display();
+                warnings.push(format!("--spa: there is no {path}; missing pages answer 404"));
+            }
+        }
+        site.find_siblings(memory_left);
         Compiled { site, files, bytes, warnings }
     }
 }

@@ -11,10 +11,12 @@ mod held;
 mod large;
 pub mod media;
 mod pick;
+mod rules;
 mod siblings;
 mod walk;
 
 use crate::http::etag::ETag;
+use crate::http::extra::Extra;
 
 pub use beneath::Root;
 pub use compile::{CompileError, Compiled, compile};
@@ -22,31 +24,8 @@ pub use facts::{Facts, Kind};
 pub use held::Held;
 pub use large::{Large, Opened, Source};
 pub use pick::Pick;
+pub use rules::{Rules, SiteLimits};
 use siblings::Coded;
-
-/// What a site may cost.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SiteLimits {
-    /// Largest file that is held in memory, in bytes.
-    pub inline_max: u64,
-    /// Most memory for all held bodies and their heads, in bytes.
-    pub memory_max: u64,
-    /// Most files that are kept open because they are not held.
-    pub open_max: usize,
-    /// Most files and folders. Links that lead from folder to folder can make few look like many.
-    pub files_max: usize,
-}
-
-impl Default for SiteLimits {
-    fn default() -> Self {
-        Self {
-            inline_max: 64 * 1024,
-            memory_max: 64 * 1024 * 1024,
-            open_max: 1024,
-            files_max: 2_000_000,
-        }
-    }
-}
 
 /// A folder, compiled.
 #[derive(Debug)]
@@ -57,6 +36,9 @@ pub struct Site {
     assets: Vec<Asset>,
     /// The site's own page for what is missing, by its place among the assets.
     not_found: Option<usize>,
+    /// The page that stands in for all that are missing, likewise.
+    stand_in: Option<usize>,
+    extra: Extra,
 }
 
 /// A URL path that exists.
@@ -128,6 +110,24 @@ impl Site {
     /// The site's own page for what is missing.
     pub fn not_found(&self) -> Option<&Asset> {
         self.not_found.map(|asset| &self.assets[asset])
+    }
+
+    /// The page for a browser that goes to one that is missing.
+    pub fn stand_in(&self) -> Option<&Asset> {
+        self.stand_in.map(|asset| &self.assets[asset])
+    }
+
+    /// What every answer says.
+    pub fn extra(&self) -> &Extra {
+        &self.extra
+    }
+
+    /// The place among the assets of the file under a path.
+    fn asset_at(&self, path: &[u8]) -> Option<usize> {
+        match self.entry(path)?.leads {
+            Leads::ToAsset(asset) => Some(asset),
+            Leads::ToFolder | Leads::Nowhere => None,
+        }
     }
 
     /// Opens a file that is not held.

@@ -21,13 +21,14 @@ pub(super) struct Coded {
     pub(super) coding: Coding,
     /// The sibling, by its place among the assets.
     pub(super) asset: usize,
-    /// Its 200 head, as far as it is held.
+    /// Its 200 head; empty if the bytes are not held, or the head is not.
     pub(super) head: Box<[u8]>,
 }
 
 impl Site {
     /// Finds the files that are others in a content coding, and has them answer for these.
-    pub(super) fn find_siblings(&mut self) {
+    /// Their heads are held for as long as the memory lasts.
+    pub(super) fn find_siblings(&mut self, mut memory_left: u64) {
         let mut found = Vec::new();
         for Entry { path, leads } in &self.entries {
             if let &Leads::ToAsset(sibling) = leads
@@ -39,7 +40,11 @@ impl Site {
             }
         }
         for (own, asset, coding) in found {
-            let head = self.coded_head(own, asset, coding);
+            let mut head = self.coded_head(own, asset, coding);
+            match memory_left.checked_sub(head.len() as u64) {
+                Some(left) => memory_left = left,
+                None => head = Box::default(),
+            }
             self.assets[own].vary(Coded { coding, asset, head });
         }
     }
@@ -59,7 +64,7 @@ impl Site {
             ..Representation::plain(media_type, sibling.size())
         };
         let mut head = Vec::new();
-        representation.head(&mut head, Status::Ok);
+        representation.file_head(&mut head, Status::Ok);
         head.into()
     }
 }

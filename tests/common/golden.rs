@@ -2,7 +2,8 @@
 //!
 //! A file holds cases. `== name` begins one; a line behind `> ` is sent, one behind `< ` comes
 //! back, with `\r`, `\n`, `\t`, `\0`, `\\` and `\xHH` for what cannot be seen. Line ends of the
-//! file itself mean nothing. Dates of answers read `<date>`.
+//! file itself mean nothing. Dates of answers read `<date>`. A line behind `! ` before the first
+//! case is an argument of tine's, for all cases of the file.
 #![allow(dead_code, reason = "each of the tests that share this uses a part of it")]
 
 use std::fs::{self, File};
@@ -15,6 +16,8 @@ pub struct Page {
     pub path: PathBuf,
     /// What stands before the first case.
     pub preface: String,
+    /// What tine is started with, besides the folder.
+    pub args: Vec<String>,
     pub cases: Vec<Case>,
 }
 
@@ -25,7 +28,7 @@ pub struct Case {
 }
 
 /// Files larger than this are not held by the site of the golden files.
-pub const INLINE_MAX: u64 = 1024;
+const INLINE_MAX: u64 = 1024;
 
 /// Every golden file there is.
 pub fn pages() -> Vec<Page> {
@@ -43,7 +46,15 @@ impl Page {
         let preface = parts.next().unwrap().to_owned();
         let cases: Vec<_> = parts.map(Case::read).collect();
         assert!(!cases.is_empty(), "{} has no cases", path.display());
-        Self { path, preface, cases }
+        let own = preface.lines().filter_map(|line| line.strip_prefix("! "));
+        let held = format!("--inline-max={INLINE_MAX}");
+        let args = own.map(ToOwned::to_owned).chain([held]).collect();
+        Self { path, preface, args, cases }
+    }
+
+    /// Its name, without the folder and the ending.
+    pub fn name(&self) -> &str {
+        self.path.file_stem().unwrap().to_str().unwrap()
     }
 
     /// Writes the file anew, with the answers that the cases have now.
@@ -144,6 +155,7 @@ pub fn make_site(root: &Path) {
         (b"a +b%.txt", b"plus and blank\n"),
         (b"ques?tion#.txt", b"marks\n"),
         ("gr\u{fc}n.txt".as_bytes(), b"green\n"),
+        ("caf\u{e9} \r\n/index.html".as_bytes(), b"coffee\n"),
         (b"latin\xe9.txt", b"latin-1\n"),
         (b"nothing.bin", b""),
         (b"large.txt", large.as_bytes()),

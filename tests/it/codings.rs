@@ -96,6 +96,29 @@ fn a_gzip_that_proves_itself_may_be_old_and_brotli_may_not() {
 }
 
 #[test]
+fn the_page_for_what_is_missing_comes_in_codings_too() {
+    let folder = Folder::new(&[("404.html", b"not here"), ("404.html.br", b"br")]);
+    let tine = Tine::serve(&folder, &[]);
+    for (wish, coding, text) in [("br", Some("br"), "br"), ("gzip", None, "not here")] {
+        let missing = ask(&tine, "/missing", wish);
+        assert_eq!((missing.status(), missing.field("Vary")), (404, Some("Accept-Encoding")));
+        assert_eq!((missing.field("Content-Encoding"), missing.text()), (coding, text));
+    }
+}
+
+#[test]
+fn heads_of_siblings_are_held_while_the_memory_lasts() {
+    let folder = Folder::new(&[("a.txt", &body()), ("a.txt.br", b"br")]);
+    let answers = ["64MiB", "300"].map(|memory_max| {
+        let tine = Tine::serve(&folder, &["--memory-max", memory_max]);
+        let answer = ask(&tine, "/a.txt", "br");
+        (answer.head.lines().filter(|line| !line.starts_with("Date")).collect(), answer.body)
+    });
+    let [held, made]: [(String, Vec<u8>); 2] = answers;
+    assert_eq!(held, made);
+}
+
+#[test]
 fn a_folder_and_its_index_vary_alike_and_a_lone_sibling_is_a_file() {
     let folder = Folder::new(&[("docs/index.html", &body()), ("docs/index.html.br", b"br")]);
     folder.write("lone.gz", b"lone");

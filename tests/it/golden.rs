@@ -12,9 +12,10 @@ use crate::harness::{Folder, Tine};
 fn every_request_is_answered_to_the_byte() {
     let folder = Folder::new(&[]);
     cases::make_site(folder.path());
-    let tine = Tine::serve(&folder, &["--inline-max", &cases::INLINE_MAX.to_string()]);
     let is_rewriting = std::env::var_os("GOLDEN").is_some_and(|mode| mode == "write");
     for mut page in cases::pages() {
+        let args: Vec<_> = page.args.iter().map(String::as_str).collect();
+        let tine = Tine::serve(&folder, &args);
         for case in &mut page.cases {
             let mut client = tine.connect();
             client.send(&case.request);

@@ -32,10 +32,21 @@ fn assert_failure(command: &mut Command, code: i32, words: &[&str]) {
 fn help_and_version_are_printed() {
     let help = run(&["--help"]);
     assert!(help.status.success() && help.stderr.is_empty());
-    assert!(String::from_utf8(help.stdout).unwrap().contains("--idle-timeout TIME"));
+    assert!(String::from_utf8(help.stdout).unwrap().contains("--idle-timeout 75s"));
     let version = String::from_utf8(run(&["--version"]).stdout).unwrap();
     let expected = format!("tine {} (", env!("CARGO_PKG_VERSION"));
     assert!(version.starts_with(&expected), "{version}");
+}
+
+#[test]
+fn a_page_for_missing_ones_that_is_missing_itself_is_said() {
+    let folder = Folder::new(&[("index.html", b"home")]);
+    let tine = Tine::serve(&folder, &["--spa=shell.html"]);
+    let line = "tine: --spa: there is no shell.html; missing pages answer 404";
+    assert_eq!(tine.warnings, [line]);
+    let mut client = tine.connect();
+    client.send("GET /user/7 HTTP/1.1\r\nHost: x\r\nSec-Fetch-Mode: navigate\r\n\r\n");
+    assert_eq!(client.answer().status(), 404);
 }
 
 #[test]

@@ -164,8 +164,7 @@ fn the_readme_has_the_table_of_settings() {
     let expected: Vec<_> = SETTINGS
         .iter()
         .map(|setting| {
-            let (flag, value) = (setting.flag, setting.value);
-            format!("| `--{flag} {value}` | {} | {} |", setting.default, setting.meaning)
+            format!("| `{}` | {} | {} |", setting.usage(), setting.default, setting.meaning)
         })
         .collect();
     assert_eq!(rows, expected);

@@ -14,9 +14,11 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use tempfile::TempDir;
+use tine::cli::{self, Command};
 use tine::http::limits::Limits;
-use tine::site::{Root, Site, SiteLimits, compile};
+use tine::site::{Root, Rules, Site, SiteLimits, compile};
 
+use cases::{Case, Page};
 use socket::{Sim, State};
 
 /// Histories for each test, unless `SIM_ROUNDS` says otherwise.
@@ -36,51 +38,73 @@ fn for_each_seed(test: impl Fn(&mut Rng)) {
     }
 }
 
-/// The site of the golden files.
-fn site() -> (TempDir, Site) {
+/// A golden file: its cases, and what they are about.
+struct Ground {
+    site: Site,
+    limits: Limits,
+    cases: Vec<Case>,
+}
+
+/// The folder of the golden files, and each of these.
+fn grounds() -> (TempDir, Vec<Ground>) {
     let folder = tempfile::tempdir().unwrap();
     cases::make_site(folder.path());
-    let limits = SiteLimits { inline_max: cases::INLINE_MAX, ..SiteLimits::default() };
-    let compiled = compile(Root::new(folder.path()).unwrap(), &limits, 2_000_000_000).unwrap();
-    (folder, compiled.site)
+    let ground = |page: Page| {
+        let args = page.args.iter().map(Into::into);
+        let Ok(Command::Serve(config, _)) = cli::parse(args, []) else {
+            panic!("{:?} has other arguments", page.path);
+        };
+        let limits = SiteLimits { inline_max: config.inline_max, ..SiteLimits::default() };
+        let rules = Rules { limits, stand_in: config.spa, extra: config.extra };
+        let root = Root::new(folder.path()).unwrap();
+        let site = compile(root, &rules, 2_000_000_000).unwrap().site;
+        Ground { site, limits: config.limits, cases: page.cases }
+    };
+    let grounds = cases::pages().into_iter().map(ground).collect();
+    (folder, grounds)
 }
 
-/// The golden cases.
-fn all_cases() -> Vec<cases::Case> {
-    cases::pages().into_iter().flat_map(|page| page.cases).collect()
+/// The same, with the cases after which a connection goes on.
+fn keeping_grounds() -> (TempDir, Vec<Ground>) {
+    let (folder, mut grounds) = grounds();
+    for ground in &mut grounds {
+        ground.cases.retain(keeps);
+    }
+    grounds.retain(|ground| !ground.cases.is_empty());
+    assert!(grounds.iter().map(|ground| ground.cases.len()).sum::<usize>() > 20);
+    (folder, grounds)
 }
 
-/// Whether a connection goes on after a case.
-fn keeps(case: &cases::Case) -> bool {
+fn keeps(case: &Case) -> bool {
     let says = |needle: &[u8]| case.answer.windows(needle.len()).any(|window| window == needle);
     !says(b"\r\nConnection: close\r\n") && case.answer.starts_with(b"HTTP/1.1")
 }
 
 #[test]
 fn the_answer_depends_on_the_bytes_and_not_on_how_they_come() {
-    let (_folder, site) = site();
-    let limits = Limits::default();
-    for case in all_cases() {
-        let mut bytewise = Sim::new(&site, &limits);
-        for &byte in &case.request {
-            bytewise.deliver(&[byte]);
+    let (_folder, grounds) = grounds();
+    for Ground { site, limits, cases } in &grounds {
+        for case in cases {
+            let mut bytewise = Sim::new(site, limits);
+            for &byte in &case.request {
+                bytewise.deliver(&[byte]);
+                bytewise.run(&mut |_| 1);
+            }
+            bytewise.end_of_input();
             bytewise.run(&mut |_| 1);
+            assert_eq!(bytewise.state(), State::Closed, "{}", case.name);
+            assert_answer(&bytewise.sent, &case.answer, &case.name);
         }
-        bytewise.end_of_input();
-        bytewise.run(&mut |_| 1);
-        assert_eq!(bytewise.state(), State::Closed, "{}", case.name);
-        assert_answer(&bytewise.sent, &case.answer, &case.name);
     }
 }
 
 #[test]
 fn the_same_in_any_pieces_with_any_short_writes() {
-    let (_folder, site) = site();
-    let limits = Limits::default();
-    let cases = all_cases();
+    let (_folder, grounds) = grounds();
     for_each_seed(|rng| {
-        let case = rng.choice(&cases).unwrap();
-        let mut sim = Sim::new(&site, &limits);
+        let Ground { site, limits, cases } = rng.choice(&grounds).unwrap();
+        let case = rng.choice(cases).unwrap();
+        let mut sim = Sim::new(site, limits);
         let mut rest = &case.request[..];
         while !rest.is_empty() {
             let (piece, later) = rest.split_at(rng.usize(1..=rest.len()));
@@ -97,15 +121,13 @@ fn the_same_in_any_pieces_with_any_short_writes() {
 
 #[test]
 fn piles_of_requests_are_answered_each_and_in_order() {
-    let (_folder, site) = site();
-    let limits = Limits::default();
-    let cases: Vec<_> = all_cases().into_iter().filter(keeps).collect();
-    assert!(cases.len() > 20);
+    let (_folder, grounds) = keeping_grounds();
     for_each_seed(|rng| {
-        let pile: Vec<_> = (0..rng.usize(1..20)).map(|_| rng.choice(&cases).unwrap()).collect();
+        let Ground { site, limits, cases } = rng.choice(&grounds).unwrap();
+        let pile: Vec<_> = (0..rng.usize(1..20)).map(|_| rng.choice(cases).unwrap()).collect();
         let request: Vec<u8> = pile.iter().flat_map(|case| case.request.clone()).collect();
         let answer: Vec<u8> = pile.iter().flat_map(|case| case.answer.clone()).collect();
-        let mut sim = Sim::new(&site, &limits);
+        let mut sim = Sim::new(site, limits);
         let mut rest = &request[..];
         while !rest.is_empty() {
             let (piece, later) = rest.split_at(rng.usize(1..=rest.len()));
@@ -127,17 +149,16 @@ fn piles_of_requests_are_answered_each_and_in_order() {
 
 #[test]
 fn whatever_comes_and_whenever_a_connection_ends() {
-    let (_folder, site) = site();
-    let limits = Limits::default();
-    let cases = all_cases();
-    let longest = limits.idle_timeout.max(limits.write_timeout);
+    let (_folder, grounds) = grounds();
     for_each_seed(|rng| {
-        let mut sim = Sim::new(&site, &limits);
+        let Ground { site, limits, cases } = rng.choice(&grounds).unwrap();
+        let longest = limits.idle_timeout.max(limits.write_timeout);
+        let mut sim = Sim::new(site, limits);
         for _ in 0..rng.usize(1..30) {
             match rng.u8(0..10) {
-                0..4 => sim.deliver(&rng.choice(&cases).unwrap().request),
+                0..4 => sim.deliver(&rng.choice(cases).unwrap().request),
                 4 => {
-                    let request = &rng.choice(&cases).unwrap().request;
+                    let request = &rng.choice(cases).unwrap().request;
                     sim.deliver(&request[..rng.usize(0..=request.len())]);
                 }
                 5 => sim.deliver(&[rng.u8(..)]),
@@ -164,12 +185,11 @@ fn whatever_comes_and_whenever_a_connection_ends() {
 
 #[test]
 fn a_drain_answers_what_is_in_hand_and_ends() {
-    let (_folder, site) = site();
-    let limits = Limits::default();
-    let cases: Vec<_> = all_cases().into_iter().filter(keeps).collect();
+    let (_folder, grounds) = keeping_grounds();
     for_each_seed(|rng| {
-        let case = rng.choice(&cases).unwrap();
-        let mut sim = Sim::new(&site, &limits);
+        let Ground { site, limits, cases } = rng.choice(&grounds).unwrap();
+        let case = rng.choice(cases).unwrap();
+        let mut sim = Sim::new(site, limits);
         let cut = rng.usize(0..=case.request.len());
         sim.deliver(&case.request[..cut]);
         sim.run(&mut |most| rng.usize(1..=most));
