@@ -2,7 +2,7 @@
 //! to be read before they are believed.
 
 #[path = "../common/golden.rs"]
-mod cases;
+pub mod cases;
 
 use std::net::Shutdown;
 

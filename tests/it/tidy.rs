@@ -1,9 +1,12 @@
 //! The house rules, as far as a machine can hold them.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use tine::cli::SETTINGS;
+
+use crate::golden::cases;
 
 const LINES_MAX: usize = 400;
 const COLUMNS_MAX: usize = 100;
@@ -168,6 +171,41 @@ fn the_readme_has_the_table_of_settings() {
         })
         .collect();
     assert_eq!(rows, expected);
+}
+
+/// Whether there is a test of that name in a file, or a folder, of that module's name.
+fn is_a_test(tests: &[(String, String)], module: &str, name: &str) -> bool {
+    let places = [format!("/{module}.rs"), format!("/{module}/main.rs")];
+    let start = format!("fn {name}(");
+    let texts = tests.iter().filter(|(path, _)| places.iter().any(|place| path.ends_with(place)));
+    let mut starts = texts.flat_map(|(_, text)| text.split("#[test]\n").skip(1));
+    starts.any(|text| text.trim_start().starts_with(&start))
+}
+
+#[test]
+fn each_rule_of_http_has_its_proof_and_each_golden_case_its_rule() {
+    let table = read("docs/http-behaviour.md");
+    let tests = sources("tests");
+    let cases: BTreeSet<String> = cases::pages()
+        .iter()
+        .flat_map(|page| page.cases.iter().map(|case| format!("{}/{}", page.name(), case.name)))
+        .collect();
+    let rows: Vec<_> = table.lines().filter_map(|line| line.rsplit_once(" | `")).collect();
+    assert!(rows.len() > 90, "only {} rules", rows.len());
+    let mut named = BTreeSet::new();
+    for (rule, proofs) in rows {
+        assert!(rule.contains('§'), "no section: {rule}");
+        for proof in proofs.trim_end_matches("` |").split("`, `") {
+            let exists = match proof.split_once("::") {
+                Some((module, name)) => is_a_test(&tests, module, name),
+                None => cases.contains(proof),
+            };
+            assert!(exists, "there is no {proof}: {rule}");
+            named.insert(proof.to_owned());
+        }
+    }
+    let unnamed: Vec<_> = cases.difference(&named).collect();
+    assert!(unnamed.is_empty(), "without a rule: {unnamed:?}");
 }
 
 #[test]
