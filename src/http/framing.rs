@@ -76,12 +76,17 @@ pub struct Discard {
 /// Most octets that the lines of a chunked body may have in all.
 const LINES_MAX: u64 = 16 * 1024;
 
+/// Most digits of a chunk's size: what 64 bits hold, zeros before it included, so that nobody in
+/// front who counts in less has read another size.
+const DIGITS_MAX: u8 = 16;
+
 /// Where in the body the next octet stands (RFC 9112 §7.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
     Counted(u64),
     FirstDigit,
-    Size(u64),
+    /// And how many more digits may come.
+    Size(u64, u8),
     Extension(u64),
     SizeLf(u64),
     Data(u64),
@@ -155,10 +160,13 @@ impl At {
     fn after(self, byte: u8) -> Option<Self> {
         let is_text = byte == b'\t' || (byte >= b' ' && byte != 0x7f);
         match (self, byte) {
-            (Self::FirstDigit, _) => Some(Self::Size(hex(byte)?)),
-            (Self::Size(size), b';') => Some(Self::Extension(size)),
-            (Self::Size(size) | Self::Extension(size), b'\r') => Some(Self::SizeLf(size)),
-            (Self::Size(size), _) => Some(Self::Size(size.checked_mul(16)? + hex(byte)?)),
+            (Self::FirstDigit, _) => Some(Self::Size(hex(byte)?, DIGITS_MAX - 1)),
+            (Self::Size(size, _), b';') => Some(Self::Extension(size)),
+            (Self::Size(size, _) | Self::Extension(size), b'\r') => Some(Self::SizeLf(size)),
+            (Self::Size(size, left), _) => {
+                let left = left.checked_sub(1)?;
+                Some(Self::Size(size * 16 + hex(byte)?, left))
+            }
             (Self::Extension(size), _) if is_text => Some(Self::Extension(size)),
             (Self::SizeLf(0), b'\n') => Some(Self::TrailerStart),
             (Self::SizeLf(size), b'\n') => Some(Self::Data(size)),

@@ -98,7 +98,7 @@ proptest! {
         segments in prop::collection::vec(segment(), 1..5),
         is_folder in any::<bool>(),
     ) {
-        let mut path = segments.iter().flat_map(|name| [b"/", &name[..]].concat()).collect::<Vec<_>>();
+        let mut path = [b"/", &segments.join(&b'/')[..]].concat();
         path.extend_from_slice(if is_folder { b"/" } else { b"" });
         let location = encode(&path).to_string();
         prop_assert!(location.bytes().all(|byte| byte.is_ascii_graphic()), "{}", location);

@@ -4,6 +4,7 @@
 
 #[path = "../common/golden.rs"]
 mod cases;
+#[path = "../common/socket.rs"]
 mod socket;
 mod supervision;
 mod world;

@@ -1,4 +1,5 @@
 //! A virtual socket with a connection on it.
+#![allow(dead_code, reason = "each of the tests that share this uses a part of it")]
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -34,7 +35,7 @@ pub struct Sim<'s> {
     spare: Vec<u8>,
     inbox: VecDeque<u8>,
     has_ended: bool,
-    has_finished: bool,
+    pub has_finished: bool,
     pub sent: Vec<u8>,
 }
 

@@ -1,0 +1,8 @@
+//! The bodies of the targets; they are tests of tine's as well.
+
+#[path = "../../tests/fuzz/bodies.rs"]
+pub mod bodies;
+#[path = "../../tests/fuzz/conversations.rs"]
+pub mod conversations;
+#[path = "../../tests/common/socket.rs"]
+mod socket;
