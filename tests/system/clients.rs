@@ -1,6 +1,7 @@
 //! Programs that people download with.
 
 use std::fs::{self, File};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -34,6 +35,16 @@ fn curl_goes_on_with_a_broken_download() {
 #[test]
 fn wget_goes_on_with_a_broken_download() {
     resume("wget", &["--quiet", "--continue"]);
+}
+
+#[test]
+fn python_frames_its_requests_in_odd_ways() {
+    let folder = Folder::new(&[("a.txt", b"some text\n"), ("folder/index.html", b"x")]);
+    let tine = Tine::serve(&folder, &[]);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/odd_framings.py");
+    let mut python = Command::new("python3");
+    python.arg(script).arg(tine.address.to_string()).arg(folder.join("a.txt"));
+    assert!(python.status().unwrap().success());
 }
 
 /// The answer to a range that depends on what the file was.

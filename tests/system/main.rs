@@ -2,13 +2,19 @@
 //! calls, ten thousand connections, a hundred thousand files, kills without end, and the programs
 //! that people really use. It needs root and what `tests/all` installs; `BUDGET` makes it longer.
 
+mod cache;
+#[path = "../common/golden.rs"]
+mod cases;
 mod clients;
+mod differences;
 mod groups;
 #[path = "../common/harness.rs"]
 mod harness;
 mod kills;
 mod limits;
 mod many;
+mod peers;
+mod smuggling;
 
 /// Seconds, times what `BUDGET` says.
 fn budget(seconds: u64) -> std::time::Duration {
