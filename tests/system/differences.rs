@@ -1,5 +1,5 @@
-//! The golden requests, asked of tine and of nginx. Each difference stands in `tests/data/nginx.txt`
-//! with its reason, or is a failure; so is one that stands there and is none.
+//! The golden requests, asked of tine and of nginx. Each difference stands in
+//! `tests/data/nginx.txt` with its reason, or is a failure; so is one that stands there for none.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -2,9 +2,11 @@
 //! calls, ten thousand connections, a hundred thousand files, kills without end, and the programs
 //! that people really use. It needs root and what `tests/all` installs; `BUDGET` makes it longer.
 
+mod browser;
 mod cache;
 #[path = "../common/golden.rs"]
 mod cases;
+mod chromium;
 mod clients;
 mod differences;
 mod groups;

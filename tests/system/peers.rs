@@ -29,8 +29,8 @@ impl Peer {
                 "daemon off; user root; worker_processes 1; pid {place}/pid;\n\
                  error_log {place}/error.log info; events {{}}\nhttp {{\n\
                  client_body_temp_path {place}/body; proxy_temp_path {place}/proxy;\n\
-                 fastcgi_temp_path {place}/f; uwsgi_temp_path {place}/u; scgi_temp_path {place}/s;\n\
-                 {}\n}}\n",
+                 fastcgi_temp_path {place}/f; uwsgi_temp_path {place}/u;\n\
+                 scgi_temp_path {place}/s;\n{}\n}}\n",
                 http.replace("FOLDER", &place.to_string())
             );
             let mut command = Command::new("nginx");
