@@ -22,9 +22,9 @@ use std::time::{Duration, Instant};
 
 use crate::answer::{Plan, answer};
 use crate::board::{Counter, Row};
-use crate::http::date::HttpDate;
 use crate::http::fields::Slots;
 use crate::http::framing::Discard;
+use crate::http::head::Endings;
 use crate::http::limits::Limits;
 use crate::http::reject::Reject;
 use crate::http::request::{Expectation, Persistence, Request, is_head_request};
@@ -50,8 +50,8 @@ pub struct Turn<'t, 's> {
     pub limits: &'t Limits,
     /// The time of this turn.
     pub now: Instant,
-    /// The same as a date.
-    pub date: &'t HttpDate,
+    /// The same as a date, and what else heads end with.
+    pub endings: &'t Endings,
     /// What becomes of connections.
     pub phase: Phase,
     /// Where what was sent is counted.
@@ -183,7 +183,7 @@ impl<'s> Conn<'s> {
         let State::Opening(plan) = self.take_state() else { return };
         match outcome {
             Ok(opened) => {
-                let plan = plan.settle(&opened, turn.date.second());
+                let plan = plan.settle(&opened, turn.endings.second());
                 self.write(plan, Some(opened), turn);
             }
             Err(error) => self.respond(plan.without_file(turn.site, &error), turn),
@@ -358,8 +358,7 @@ impl<'s> Conn<'s> {
 
     fn write(&mut self, plan: Plan<'s>, opened: Option<Opened<'s>>, turn: &mut Turn<'_, 's>) {
         let persistence = plan.persistence;
-        let response =
-            Response::new(plan, opened, turn.site.extra(), turn.date, mem::take(turn.spare));
+        let response = Response::new(plan, opened, turn.endings, mem::take(turn.spare));
         self.deadline = turn.now + turn.limits.write_timeout;
         self.state = State::Writing(response, persistence);
     }

@@ -7,10 +7,8 @@ use std::io::IoSlice;
 use std::ops::Range;
 
 use crate::answer::{Plan, Reply};
-use crate::http::date::HttpDate;
 use crate::http::etag::ETag;
-use crate::http::extra::Extra;
-use crate::http::head::{self, Head, Representation};
+use crate::http::head::{Endings, Head, Representation};
 use crate::http::precondition::Validators;
 use crate::http::status::Status;
 use crate::site::{Content, Opened, Pick};
@@ -29,25 +27,25 @@ pub struct Response<'s> {
 }
 
 impl<'s> Response<'s> {
-    /// Spells a plan out. `opened` is the file of [`Plan::file`], `extra` what all answers have;
-    /// `head` is an empty buffer.
+    /// Spells a plan out. `opened` is the file of [`Plan::file`]; `head` is a buffer that is lent
+    /// for the head.
     pub fn new(
         plan: Plan<'s>,
         opened: Option<Opened<'s>>,
-        extra: &Extra,
-        date: &HttpDate,
+        endings: &Endings,
         mut head: Vec<u8>,
     ) -> Self {
         head.clear();
-        let caching = plan.reply.caching();
+        let now = endings.second();
+        let ending = endings.of(plan.reply.caching(), plan.persistence);
         let body = match plan.reply {
-            Reply::Whole(pick) => whole(&mut head, pick, opened, date),
-            Reply::Part(pick, range) => part(&mut head, pick, range, opened, date),
-            Reply::Parts(pick, ranges) => parts(&mut head, pick, &ranges, opened, date),
+            Reply::Whole(pick) => whole(&mut head, pick, opened, now),
+            Reply::Part(pick, range) => part(&mut head, pick, range, opened, now),
+            Reply::Parts(pick, ranges) => parts(&mut head, pick, &ranges, opened, now),
             Reply::Unsatisfiable(pick, size) => unsatisfiable(&mut head, pick, size),
             Reply::Failed(pick) => failed(&mut head, pick),
-            Reply::StandIn(pick) => stand_in(&mut head, Status::Ok, pick, opened, date),
-            Reply::Missing(pick) => stand_in(&mut head, Status::NotFound, pick, opened, date),
+            Reply::StandIn(pick) => stand_in(&mut head, Status::Ok, pick, opened, now),
+            Reply::Missing(pick) => stand_in(&mut head, Status::NotFound, pick, opened, now),
             Reply::Unchanged(pick, validators) => unchanged(&mut head, pick, validators),
             Reply::AsFound(..) => unsettled(&mut head),
             Reply::Moved(location) => moved(&mut head, &location),
@@ -57,7 +55,7 @@ impl<'s> Response<'s> {
             }
             Reply::Error(status) => error(&mut head, status),
         };
-        head::end(&mut head, extra, caching, date, plan.persistence);
+        head.extend_from_slice(ending.as_bytes());
         Self { head, sent: 0, body: if plan.body { body } else { Body::Empty } }
     }
 
@@ -119,7 +117,7 @@ struct Chosen<'s> {
 
 impl<'s> Chosen<'s> {
     /// None if the file had to be opened and was not.
-    fn new(pick: Pick<'s>, opened: Option<Opened<'s>>, date: &HttpDate) -> Option<Self> {
+    fn new(pick: Pick<'s>, opened: Option<Opened<'s>>, now: u64) -> Option<Self> {
         Some(match pick.content() {
             Content::Held(held) => Self {
                 pick,
@@ -129,7 +127,7 @@ impl<'s> Chosen<'s> {
             },
             Content::Large(_) => {
                 let opened = opened?;
-                let modified = opened.modified(pick.modified(), date.second());
+                let modified = opened.modified(pick.modified(), now);
                 let Opened { source, facts, .. } = opened;
                 Self {
                     pick,
@@ -150,17 +148,12 @@ impl<'s> Chosen<'s> {
 }
 
 /// A file of the site: the head of a held one was written when the site was compiled.
-fn whole<'s>(
-    out: &mut Vec<u8>,
-    pick: Pick<'s>,
-    opened: Option<Opened<'s>>,
-    date: &HttpDate,
-) -> Body<'s> {
+fn whole<'s>(out: &mut Vec<u8>, pick: Pick<'s>, opened: Option<Opened<'s>>, now: u64) -> Body<'s> {
     if let (Some(head), Content::Held(held)) = (pick.head(), pick.content()) {
         out.extend_from_slice(head);
         return Body::Held(held.body());
     }
-    let Some(chosen) = Chosen::new(pick, opened, date) else { return unsettled(out) };
+    let Some(chosen) = Chosen::new(pick, opened, now) else { return unsettled(out) };
     chosen.representation(chosen.size).file_head(out, Status::Ok);
     Body::part(chosen.origin, 0..chosen.size)
 }
@@ -171,9 +164,9 @@ fn stand_in<'s>(
     status: Status,
     pick: Pick<'s>,
     opened: Option<Opened<'s>>,
-    date: &HttpDate,
+    now: u64,
 ) -> Body<'s> {
-    let Some(chosen) = Chosen::new(pick, opened, date) else { return unsettled(out) };
+    let Some(chosen) = Chosen::new(pick, opened, now) else { return unsettled(out) };
     chosen.representation(chosen.size).head(out, status);
     Body::part(chosen.origin, 0..chosen.size)
 }
@@ -184,9 +177,9 @@ fn part<'s>(
     pick: Pick<'s>,
     range: Range<u64>,
     opened: Option<Opened<'s>>,
-    date: &HttpDate,
+    now: u64,
 ) -> Body<'s> {
-    let Some(chosen) = Chosen::new(pick, opened, date) else { return unsettled(out) };
+    let Some(chosen) = Chosen::new(pick, opened, now) else { return unsettled(out) };
     let representation = chosen.representation(range.end - range.start);
     representation.file_head(out, Status::PartialContent).range(&range, chosen.size);
     Body::part(chosen.origin, range)
@@ -198,9 +191,9 @@ fn parts<'s>(
     pick: Pick<'s>,
     ranges: &[Range<u64>],
     opened: Option<Opened<'s>>,
-    date: &HttpDate,
+    now: u64,
 ) -> Body<'s> {
-    let Some(chosen) = Chosen::new(pick, opened, date) else { return unsettled(out) };
+    let Some(chosen) = Chosen::new(pick, opened, now) else { return unsettled(out) };
     let boundary = boundary(&chosen);
     let mut pieces: VecDeque<_> = ranges
         .iter()

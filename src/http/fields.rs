@@ -43,7 +43,24 @@ impl Name {
             19 => &[Self::IfUnmodifiedSince],
             _ => &[],
         };
-        candidates.iter().copied().find(|known| name.eq_ignore_ascii_case(known.text()))
+        candidates.iter().copied().find(|known| known.is(name))
+    }
+
+    /// Whether `token`, which is as long as the name, is the name; four octets at a time. One bit
+    /// tells the cases of a letter apart, and it is set in a dash; no other octet of a token is
+    /// made one of these by it.
+    fn is(self, token: &str) -> bool {
+        const CASE: u32 = 0x2020_2020;
+        let differ = |token: &[u8; 4], name: &[u8; 4]| {
+            (u32::from_ne_bytes(*token) | CASE) ^ u32::from_ne_bytes(*name) != 0
+        };
+        let (token, name) = (token.as_bytes(), self.text().as_bytes());
+        let (Some(token_end), Some(name_end)) = (token.last_chunk(), name.last_chunk()) else {
+            return token.eq_ignore_ascii_case(name);
+        };
+        let (token_words, name_words) = (token.as_chunks().0, name.as_chunks().0);
+        !differ(token_end, name_end)
+            && !token_words.iter().zip(name_words).any(|(token, name)| differ(token, name))
     }
 
     const fn text(self) -> &'static str {
@@ -199,10 +216,31 @@ fn every_line_ends_in_crlf(block: &[u8], lines: &[Header<'_>]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::octets::TOKEN;
 
     fn parse(block: &[u8]) -> Result<Option<usize>, Reject> {
         let mut slots = Slots::new();
         Ok(Fields::parse(block, &mut slots, 40)?.map(|(_, len)| len))
+    }
+
+    #[test]
+    fn a_name_is_itself_in_any_case_and_no_other_token() {
+        let lengths = (0..20).filter_map(|len| Name::of("x".repeat(len).as_str()));
+        assert_eq!(lengths.count(), 0);
+        for name in
+            ["host", "range", "accept", "if-match", "accept-encoding", "if-unmodified-since"]
+        {
+            assert!(Name::of(name).is_some_and(|known| known.text() == name));
+            for at in 0..name.len() {
+                for octet in (0..=255).filter(|&octet| TOKEN.has(octet)) {
+                    let mut token = name.to_ascii_uppercase().into_bytes();
+                    token[at] = octet;
+                    let token = String::from_utf8(token).unwrap();
+                    let is_same = token.eq_ignore_ascii_case(name);
+                    assert_eq!(Name::of(&token).is_some(), is_same, "{token}");
+                }
+            }
+        }
     }
 
     #[test]

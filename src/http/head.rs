@@ -2,16 +2,17 @@
 
 use std::io::Write as _;
 use std::ops::Range;
+use std::time::SystemTime;
 
 use super::coding::Coding;
-use super::date::{self, HttpDate};
+use super::date;
 use super::etag::ETag;
 use super::extra::{Caching, Extra};
 use super::request::Persistence;
 use super::status::Status;
 
 /// A head that is being written. It is made of two parts: what is known when the site is compiled
-/// (status line and fields), and what the moment adds (see [`end`]).
+/// (status line and fields), and what all heads of a moment end with (see [`Endings`]).
 pub struct Head<'o>(&'o mut Vec<u8>);
 
 impl<'o> Head<'o> {
@@ -127,22 +128,42 @@ impl<'r> Representation<'r> {
     }
 }
 
-/// Ends a head with what the moment adds: the date (RFC 9110 §6.6.1), what becomes of the
-/// connection, and the empty line; and, before these, with what all answers have.
-pub fn end(
-    out: &mut Vec<u8>,
-    extra: &Extra,
-    caching: Caching,
-    date: &HttpDate,
-    persistence: Persistence,
-) {
-    out.extend_from_slice(extra.block(caching).as_bytes());
-    out.extend_from_slice(date.line().as_bytes());
-    out.extend_from_slice(match persistence {
-        Persistence::Keep => b"\r\n",
-        Persistence::KeepSaid => b"Connection: keep-alive\r\n\r\n",
-        Persistence::Close => b"Connection: close\r\n\r\n",
-    });
+/// What every head ends with, spelled out once a second and not once an answer: what the operator
+/// adds, the date (RFC 9110 §6.6.1), what becomes of the connection, and the empty line.
+#[derive(Clone, Debug)]
+pub struct Endings {
+    second: u64,
+    /// By [`Caching`] and [`Persistence`].
+    texts: [[Box<str>; 3]; 2],
+}
+
+impl Endings {
+    /// Those for the second of `time`.
+    pub fn new(extra: &Extra, time: SystemTime) -> Self {
+        let second = date::second(time);
+        let date = date::imf_fixdate(second).to_string();
+        let texts = [Caching::AsConfigured, Caching::Never].map(|caching| {
+            let block = extra.block(caching);
+            ["", "Connection: keep-alive\r\n", "Connection: close\r\n"]
+                .map(|line| format!("{block}Date: {date}\r\n{line}\r\n").into())
+        });
+        Self { second, texts }
+    }
+
+    /// The second that they are for, since 1970.
+    pub fn second(&self) -> u64 {
+        self.second
+    }
+
+    /// How a head ends.
+    pub fn of(&self, caching: Caching, persistence: Persistence) -> &str {
+        let place = match persistence {
+            Persistence::Keep => 0,
+            Persistence::KeepSaid => 1,
+            Persistence::Close => 2,
+        };
+        &self.texts[caching as usize][place]
+    }
 }
 
 #[cfg(test)]
@@ -155,8 +176,8 @@ mod tests {
     fn a_head_is_a_status_line_fields_and_an_empty_line() {
         let mut out = Vec::new();
         Head::start(&mut out, Status::NotFound).field("A", &["b", "c"]).length(7);
-        let (extra, date) = (Extra::default(), HttpDate::new(UNIX_EPOCH));
-        end(&mut out, &extra, Caching::Never, &date, Persistence::Close);
+        let endings = Endings::new(&Extra::default(), UNIX_EPOCH);
+        out.extend_from_slice(endings.of(Caching::Never, Persistence::Close).as_bytes());
         let text = "HTTP/1.1 404 Not Found\r\nA: bc\r\nContent-Length: 7\r\n\
                     Cache-Control: no-store\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\
                     Connection: close\r\n\r\n";

@@ -1,31 +1,34 @@
-//! A worker's clock. It is read once a turn, and the date is made once a second.
+//! A worker's clock. It is read once a turn, and what heads end with is made once a second.
 
 use std::time::{Instant, SystemTime};
 
-use crate::http::date::{HttpDate, rest_of_second};
+use crate::http::date::rest_of_second;
+use crate::http::extra::Extra;
+use crate::http::head::Endings;
 
-/// The time of a turn, and its date.
+/// The time of a turn.
 #[derive(Debug)]
 pub(super) struct Clock {
+    extra: &'static Extra,
     now: Instant,
-    date: HttpDate,
-    /// When the date's second is over.
-    date_until: Instant,
+    endings: Endings,
+    /// When their second is over.
+    endings_until: Instant,
 }
 
 impl Clock {
-    pub(super) fn new() -> Self {
+    /// A clock for heads that say this.
+    pub(super) fn new(extra: &'static Extra) -> Self {
         let (now, time) = (Instant::now(), SystemTime::now());
-        let date = HttpDate::new(time);
-        let date_until = now + rest_of_second(time);
-        Self { now, date, date_until }
+        let endings = Endings::new(extra, time);
+        Self { extra, now, endings, endings_until: now + rest_of_second(time) }
     }
 
     /// Begins another turn. A system clock that is set meanwhile is noticed within a second.
     pub(super) fn tick(&mut self) {
         self.now = Instant::now();
-        if self.now >= self.date_until {
-            *self = Self::new();
+        if self.now >= self.endings_until {
+            *self = Self::new(self.extra);
         }
     }
 
@@ -33,7 +36,7 @@ impl Clock {
         self.now
     }
 
-    pub(super) fn date(&self) -> &HttpDate {
-        &self.date
+    pub(super) fn endings(&self) -> &Endings {
+        &self.endings
     }
 }

@@ -11,7 +11,7 @@ use nix::sys::signalfd::SignalFd;
 use crate::board::Row;
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::http::date::HttpDate;
+use crate::http::date;
 use crate::site::{CompileError, Compiled, Rules, Site, compile};
 
 use super::crew::{Crew, Step, Watch};
@@ -79,13 +79,12 @@ impl Publisher {
             0 => ("serving", started),
             _ => ("serving again", Instant::now()),
         };
-        let today = HttpDate::new(SystemTime::now());
         let rules = Rules {
             limits: allowance.site.clone(),
             stand_in: config.spa.clone(),
             extra: config.extra.clone(),
         };
-        let compiled = compile(root, &rules, today.second()).map_err(|error| {
+        let compiled = compile(root, &rules, date::second(SystemTime::now())).map_err(|error| {
             let line = format!("{}: {error}", config.root.display());
             match error {
                 CompileError::Root(_) => Failure::system(line),

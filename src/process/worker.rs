@@ -116,7 +116,7 @@ impl<'l> Worker<'l> {
             site,
             limits,
             row,
-            clock: Clock::new(),
+            clock: Clock::new(site.extra()),
             phase: Phase::Serving,
             input: vec![0; INPUT].into(),
             spare: Vec::new(),
@@ -294,7 +294,7 @@ impl Desk<'_> {
     /// This turn's circumstances, and the buffer to read into.
     fn turn(&mut self) -> (Turn<'_, 'static>, &mut [u8]) {
         let Self { site, limits, row, clock, phase, input, spare } = self;
-        let (now, date) = (clock.now(), clock.date());
-        (Turn { site, limits, now, date, phase: *phase, row: *row, spare }, input)
+        let (now, endings) = (clock.now(), clock.endings());
+        (Turn { site, limits, now, endings, phase: *phase, row: *row, spare }, input)
     }
 }

@@ -11,7 +11,7 @@ use nix::sys::stat::fstat;
 use nix::sys::uio::pread;
 use tine::board::{Board, Row};
 use tine::conn::{Conn, Phase, Turn, Want};
-use tine::http::date::HttpDate;
+use tine::http::head::Endings;
 use tine::http::limits::Limits;
 use tine::response::Outgoing;
 use tine::site::Site;
@@ -29,7 +29,7 @@ pub struct Sim<'s> {
     limits: &'s Limits,
     conn: Conn<'s>,
     now: Instant,
-    date: HttpDate,
+    endings: Endings,
     phase: Phase,
     words: Vec<AtomicU64>,
     spare: Vec<u8>,
@@ -42,19 +42,26 @@ pub struct Sim<'s> {
 impl<'s> Sim<'s> {
     pub fn new(site: &'s Site, limits: &'s Limits) -> Self {
         let now = Instant::now();
-        let date = HttpDate::new(UNIX_EPOCH);
+        let endings = Endings::new(site.extra(), UNIX_EPOCH);
         let mut spare = Vec::new();
         let words: Vec<_> = (0..Board::words(1)).map(|_| AtomicU64::new(0)).collect();
         let phase = Phase::Serving;
         let row = row(&words);
-        let conn =
-            Conn::new(&Turn { site, limits, now, date: &date, phase, row, spare: &mut spare });
+        let conn = Conn::new(&Turn {
+            site,
+            limits,
+            now,
+            endings: &endings,
+            phase,
+            row,
+            spare: &mut spare,
+        });
         Self {
             site,
             limits,
             conn,
             now,
-            date,
+            endings,
             phase,
             words,
             spare,
@@ -167,9 +174,9 @@ impl<'s> Sim<'s> {
     }
 
     fn with_turn(&mut self, act: impl FnOnce(&mut Conn<'s>, &mut Turn<'_, 's>)) {
-        let Self { site, limits, now, date, phase, words, spare, conn, .. } = self;
+        let Self { site, limits, now, endings, phase, words, spare, conn, .. } = self;
         let row = row(words);
-        let mut turn = Turn { site, limits, now: *now, date, phase: *phase, row, spare };
+        let mut turn = Turn { site, limits, now: *now, endings, phase: *phase, row, spare };
         act(conn, &mut turn);
     }
 }
