@@ -105,8 +105,8 @@ impl<'h, 'b> Request<'h, 'b> {
 /// Whether a request, as far as it has come, is one of HEAD: no answer to it has a body, not even
 /// the refusal of what is wrong further on.
 pub fn is_head_request(bytes: &[u8]) -> bool {
-    let start = bytes.iter().position(|byte| !b"\r\n".contains(byte)).unwrap_or(0);
-    bytes[start..].starts_with(b"HEAD ")
+    let line_start = skip_empty_lines(bytes).ok().flatten();
+    line_start.is_some_and(|start| bytes[start..].starts_with(b"HEAD "))
 }
 
 /// Where the request line begins; none while there are empty lines only.
