@@ -101,7 +101,7 @@ impl<'s> Plan<'s> {
     /// The plan once its file is open; `now` is in seconds since 1970.
     pub fn settle(self, opened: &Opened<'s>, now: u64) -> Self {
         let Reply::AsFound(pick, conditions, asked) = self.reply else { return self };
-        let modified = opened.modified(pick.modified(), now);
+        let modified = opened.facts.last_modified(now);
         let validators = Validators { etag: None, modified };
         let reply = weigh(pick, opened.facts.size, validators, conditions, asked.as_deref());
         Self { reply, ..self }

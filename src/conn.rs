@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use crate::answer::{Plan, answer};
 use crate::board::{Counter, Row};
 use crate::http::fields::Slots;
-use crate::http::framing::Discard;
+use crate::http::framing::{Discard, Framing};
 use crate::http::head::Endings;
 use crate::http::limits::Limits;
 use crate::http::reject::Reject;
@@ -306,7 +306,7 @@ impl<'s> Conn<'s> {
             return Ok(0);
         };
         let mut plan = answer(turn.site, turn.limits, &request);
-        if request.expectation == Expectation::Continue {
+        if request.expectation != Expectation::None && request.framing != Framing::Empty {
             // The final answer says all, and whether the body still comes is the client's choice:
             // where the next request would begin cannot be known.
             plan.persistence = Persistence::Close;

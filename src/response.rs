@@ -127,11 +127,10 @@ impl<'s> Chosen<'s> {
             },
             Content::Large(_) => {
                 let opened = opened?;
-                let modified = opened.modified(pick.modified(), now);
-                let Opened { source, facts, .. } = opened;
+                let Opened { source, facts } = opened;
                 Self {
                     pick,
-                    validators: Validators { etag: None, modified },
+                    validators: Validators { etag: None, modified: facts.last_modified(now) },
                     size: facts.size,
                     origin: Origin::File(source, facts),
                 }

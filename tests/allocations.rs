@@ -7,7 +7,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use tine::board::Board;
 use tine::http::limits::Limits;
@@ -58,6 +58,9 @@ fn site() -> (tempfile::TempDir, &'static Site) {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("small.txt"), vec![b'x'; 1024]).unwrap();
     fs::write(folder.path().join("large.bin"), vec![b'x'; 3_000_000]).unwrap();
+    // Its answers are alike from the first on: a file of this second has no date yet.
+    let large = fs::File::options().append(true).open(folder.path().join("large.bin")).unwrap();
+    large.set_modified(UNIX_EPOCH + Duration::from_secs(1_000_000_000)).unwrap();
     let rules = Rules::default();
     let compiled = compile(Root::new(folder.path()).unwrap(), &rules, 2_000_000_000).unwrap();
     (folder, Box::leak(Box::new(compiled.site)))

@@ -176,7 +176,7 @@ pub const SETTINGS: &[Setting] = &[
         "100",
         "most field lines in a head, or 431",
         |config, value| {
-            config.limits.fields_max = count(value)?;
+            config.limits.fields_max = positive_count(value)?;
             Ok(())
         },
     ),
@@ -268,6 +268,9 @@ const INDEX: &str = "index.html";
 /// A path beneath the root; the root itself may be missing as yet, or another one tomorrow.
 fn spa(config: &mut Config, value: &str) -> Result<(), String> {
     let path = Path::new(value.trim_start_matches('/'));
+    if ["true", "false", "yes", "no", "1", "0"].contains(&value.to_ascii_lowercase().as_str()) {
+        return Err("is not a file of the site; write on, off, or index.html".to_owned());
+    }
     let is_plain = path.components().all(|part| matches!(part, Component::Normal(_)));
     if !is_plain || value.is_empty() || value.ends_with('/') {
         return Err("is not a file of the site; write index.html or app/index.html".to_owned());

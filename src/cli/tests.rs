@@ -109,6 +109,8 @@ fn a_mistake_names_the_setting_and_the_mend() {
         (&["--listen", "[::]:1", "--listen", "[::]:1"], ["--listen", "once"]),
         (&["--header", "Content-Length: 5"], ["--header: \"Content-Length: 5\"", "leave out"]),
         (&["--spa=../secret"], ["--spa: \"../secret\"", "write index.html"]),
+        (&["--spa=true"], ["--spa: \"true\"", "write on, off"]),
+        (&["--fields-max=0"], ["--fields-max", "write 1"]),
         (&["--spa="], ["--spa", "write index.html"]),
         (&["--idle-timout", "5s"], ["--idle-timout", "did you mean --idle-timeout?"]),
         (&["--xyzzy"], ["--xyzzy", "tine --help"]),

@@ -18,32 +18,40 @@ pub enum Caching {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Extra {
     cache_control: Option<String>,
-    /// Each with its CRLF, without `Cache-Control`.
+    /// The field lines for every answer, each with its CRLF.
     lines: String,
+    /// Those besides `Cache-Control` that tell some caches what to keep.
+    caching_lines: String,
     /// With `Cache-Control`, for [`Caching::AsConfigured`] and [`Caching::Never`].
     blocks: [Box<str>; 2],
 }
 
 impl Default for Extra {
     fn default() -> Self {
-        let mut extra =
-            Self { cache_control: None, lines: String::new(), blocks: Default::default() };
+        let (lines, caching_lines, blocks) = Default::default();
+        let mut extra = Self { cache_control: None, lines, caching_lines, blocks };
         extra.spell();
         extra
     }
 }
 
-/// What tine says by itself, and nobody else can know better.
-const OWN: [&str; 11] = [
+/// What tine says by itself, or what is true of one representation and not of every answer.
+const OWN: [&str; 17] = [
     "accept-ranges",
+    "age",
     "allow",
+    "content-digest",
     "content-encoding",
+    "content-location",
+    "content-md5",
     "content-range",
     "content-type",
     "date",
+    "digest",
     "etag",
     "last-modified",
     "location",
+    "repr-digest",
     "retry-after",
     "x-content-type-options",
 ];
@@ -88,7 +96,9 @@ impl Extra {
             return Err(format!("is for tine to say, answer by answer; leave out {name}"));
         }
         if known != "cache-control" {
-            self.lines.extend([name, ": ", value, "\r\n"]);
+            let lines =
+                if tells_caches(&known) { &mut self.caching_lines } else { &mut self.lines };
+            lines.extend([name, ": ", value, "\r\n"]);
         } else if self.cache_control.replace(value.to_owned()).is_some() {
             return Err("is a second Cache-Control; write one with all directives".to_owned());
         }
@@ -97,15 +107,25 @@ impl Extra {
     }
 
     fn spell(&mut self) {
-        let configured = self.cache_control.as_deref().unwrap_or("no-cache");
-        self.blocks = [configured, "no-store"]
-            .map(|directives| format!("Cache-Control: {directives}\r\n{}", self.lines).into());
+        let Self { cache_control, lines, caching_lines, .. } = self;
+        let configured = cache_control.as_deref().unwrap_or("no-cache");
+        self.blocks = [
+            format!("Cache-Control: {configured}\r\n{caching_lines}{lines}").into(),
+            format!("Cache-Control: no-store\r\n{lines}").into(),
+        ];
     }
 
     /// The field lines for an answer, each with its CRLF.
     pub fn block(&self, caching: Caching) -> &str {
         &self.blocks[caching as usize]
     }
+}
+
+/// Whether a field, in lower case, overrules `Cache-Control` for somebody: the targeted ones of
+/// RFC 9213 §2, what came before them, and `Expires`.
+fn tells_caches(name: &str) -> bool {
+    name.ends_with("-cache-control")
+        || ["surrogate-control", "x-accel-expires", "expires", "pragma"].contains(&name)
 }
 
 #[cfg(test)]
@@ -132,6 +152,15 @@ mod tests {
     }
 
     #[test]
+    fn nothing_tells_a_cache_to_keep_an_error() {
+        let extra = of(&["CDN-Cache-Control: max-age=9", "Expires: never", "X-A: b"]).unwrap();
+        let configured = extra.block(Caching::AsConfigured);
+        assert!(configured.contains("CDN-Cache-Control: max-age=9\r\nExpires: never\r\n"));
+        let never = "Cache-Control: no-store\r\nX-A: b\r\n";
+        assert_eq!(extra.block(Caching::Never), never);
+    }
+
+    #[test]
     fn what_would_break_an_answer_is_refused_with_the_mend() {
         for (line, mend) in [
             ("", "write 'Name: value'"),
@@ -151,6 +180,7 @@ mod tests {
             ("CONNECTION: close", "framing"),
             ("ETag: \"a\"", "leave out ETag"),
             ("date: now", "leave out date"),
+            ("Content-Digest: sha-256=:AA==:", "leave out Content-Digest"),
         ] {
             let complaint = of(&[line]).expect_err(line);
             assert!(complaint.contains(mend), "{line:?}: {complaint}");

@@ -293,6 +293,10 @@ mod tests {
         assert!(Discard::new(Framing::Length(99), 99).is_ok());
         assert_eq!(discard("3\r\nabc\r\n0\r\n\r\n", 3), Ok((13, true)));
         assert_eq!(discard("3\r\nabc\r\n0\r\n\r\n", 2), Err(Reject::ContentTooLarge));
+    }
+
+    #[test]
+    fn the_lines_of_chunks_have_a_largest_size() {
         let mut long = Discard::new(Framing::Chunked, 99).unwrap();
         assert!(long.consume(b"1;").is_ok());
         assert_eq!(long.consume(&[b'a'; 20_000]), Err(Reject::ContentTooLarge));

@@ -145,7 +145,7 @@ impl Endings {
         let texts = [Caching::AsConfigured, Caching::Never].map(|caching| {
             let block = extra.block(caching);
             ["", "Connection: keep-alive\r\n", "Connection: close\r\n"]
-                .map(|line| format!("{block}Date: {date}\r\n{line}\r\n").into())
+                .map(|line| [block, "Date: ", &date, "\r\n", line, "\r\n"].concat().into())
         });
         Self { second, texts }
     }

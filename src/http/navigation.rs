@@ -7,10 +7,10 @@ use super::fields::{Fields, Name};
 /// (`Sec-Fetch-Mode`, Fetch Metadata §2.3), or, from an older browser or over a plain connection,
 /// it accepts HTML and the last segment of its path, as it was sent, has no extension.
 pub fn is_navigation(fields: &Fields<'_, '_>, path: &[u8]) -> bool {
-    match fields.only(Name::SecFetchMode) {
-        Some(mode) => mode == b"navigate",
-        None => fields.members(Name::Accept).any(is_html) && !has_extension(path),
+    if fields.has(Name::SecFetchMode) {
+        return fields.only(Name::SecFetchMode) == Some(b"navigate");
     }
+    fields.members(Name::Accept).any(is_html) && !has_extension(path)
 }
 
 /// Whether a member of `Accept` (RFC 9110 §12.5.1) names HTML, and does not say `q=0`.
@@ -41,7 +41,14 @@ mod tests {
     fn who_says_it_is_believed() {
         let html = "Accept: text/html";
         assert!(navigates("Sec-Fetch-Mode: navigate", "/a.b"));
-        for mode in ["cors", "no-cors", "Navigate", "navigate, cors", ""] {
+        for mode in [
+            "cors",
+            "no-cors",
+            "Navigate",
+            "navigate, cors",
+            "",
+            "navigate\r\nSec-Fetch-Mode: navigate",
+        ] {
             assert!(!navigates(&format!("{html}\r\nSec-Fetch-Mode: {mode}"), "/a"), "{mode}");
         }
     }

@@ -84,8 +84,8 @@ impl Asked {
         };
         match &self.specs {
             _ if !applies => Extent::Whole,
-            // There is nothing to take a part of, and no way to say so in Content-Range.
-            Specs::One(Spec::Last(1..)) if size == 0 => Extent::Whole,
+            // It can be satisfied (RFC 9110 §14.1.2), and Content-Range cannot say so.
+            specs if size == 0 && specs.has_suffix() => Extent::Whole,
             Specs::One(spec) => spec.of(size).map_or(Extent::Unsatisfiable, Extent::Part),
             Specs::Several(specs) => {
                 let parts: Vec<_> = specs.iter().filter_map(|spec| spec.of(size)).collect();
@@ -101,6 +101,15 @@ impl Asked {
 }
 
 impl Specs {
+    /// Whether one of them is a last octet or more.
+    fn has_suffix(&self) -> bool {
+        let is_suffix = |spec: &Spec| matches!(spec, Spec::Last(1..));
+        match self {
+            Self::One(spec) => is_suffix(spec),
+            Self::Several(specs) => specs.iter().any(is_suffix),
+        }
+    }
+
     /// `bytes=0-499, 1000-, -500`; the unit compares without case.
     fn parse(value: &[u8], ranges_max: usize) -> Option<Self> {
         let (unit, set) = value.split_at_checked(b"bytes=".len())?;
@@ -204,6 +213,7 @@ mod tests {
         assert_eq!(range("bytes=10-, -0", 10), Extent::Unsatisfiable);
         assert_eq!(range("bytes=0-", 0), Extent::Unsatisfiable);
         assert_eq!(range("bytes=-5", 0), Extent::Whole);
+        assert_eq!(range("bytes=0-0,-5", 0), Extent::Whole);
     }
 
     #[test]

@@ -153,7 +153,7 @@ impl<'l> Loader<'l> {
         }
         self.memory_left -= cost;
         let content = Content::Held(Held::new(&head, &body));
-        Ok(Some(Asset { media_type, modified, content, coded: None }))
+        Ok(Some(Asset { media_type, modified, mtime: facts.mtime(), content, coded: None }))
     }
 
     /// Leaves a file where it is, and open if that is within the limits.
@@ -161,13 +161,14 @@ impl<'l> Loader<'l> {
         let (file, facts) = self.open(path)?;
         let large = if self.open_left > 0 {
             self.open_left -= 1;
-            Large::kept(file, facts)
+            Large::kept(file, facts.size)
         } else {
-            Large::named(path, facts)
+            Large::named(path, facts.size)
         };
         Ok(Asset {
             media_type: media::of(path.as_os_str().as_bytes()),
-            modified: facts.last_modified(self.now),
+            modified: None,
+            mtime: facts.mtime(),
             content: Content::Large(Box::new(large)),
             coded: None,
         })
@@ -255,7 +256,9 @@ impl Draft {
             site.stand_in = site.asset_at(&url(path));
             if site.stand_in.is_none() {
                 let path = path.display();
-                warnings.push(format!("--spa: there is no {path}; missing pages answer 404"));
+                warnings.push(format!(
+                    "--spa: {path} is no file that can be served; missing pages answer 404"
+                ));
             }
         }
         site.find_siblings(memory_left);

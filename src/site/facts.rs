@@ -61,11 +61,17 @@ impl Facts {
         (kind, facts)
     }
 
-    /// The time for `Last-Modified` in seconds since 1970, never later than `now` (RFC 9110
-    /// §8.8.2.1); none if the file's time is one that reproducible builds make up.
+    /// When the bytes were last changed, as far as the file's time tells, in seconds since 1970.
+    pub fn mtime(&self) -> i64 {
+        self.modified.0
+    }
+
+    /// The time for `Last-Modified` in seconds since 1970; none if it is one that reproducible
+    /// builds make up, or its second is not over `now`: the file may change once more in it, and
+    /// two of its states would have one date (RFC 9110 §8.8.2.2).
     pub fn last_modified(&self, now: u64) -> Option<u64> {
-        let modified = self.modified.0;
-        (modified >= DATED_FROM).then(|| u64::try_from(modified).unwrap_or(0).min(now))
+        let second = u64::try_from(self.modified.0).ok()?;
+        (self.modified.0 >= DATED_FROM && second < now).then_some(second)
     }
 
     /// Whether these are facts of the same file in the same state. The time of the last change of
@@ -122,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn times_of_reproducible_builds_are_none_and_the_future_is_now() {
+    fn times_of_reproducible_builds_and_of_seconds_that_are_not_over_are_none() {
         let file = tempfile::tempfile().unwrap();
         let modified_at = |second| {
             file.set_modified(UNIX_EPOCH + Duration::from_secs(second)).unwrap();
@@ -131,6 +137,8 @@ mod tests {
         assert_eq!(modified_at(0), None);
         assert_eq!(modified_at(315_532_800), None);
         assert_eq!(modified_at(315_619_200), Some(315_619_200));
-        assert_eq!(modified_at(2_000_000_001), Some(2_000_000_000));
+        assert_eq!(modified_at(1_999_999_999), Some(1_999_999_999));
+        assert_eq!(modified_at(2_000_000_000), None);
+        assert_eq!(modified_at(2_000_000_001), None);
     }
 }

@@ -15,8 +15,8 @@ use super::facts::{Facts, Kind};
 #[derive(Debug)]
 pub struct Large {
     home: Home,
-    /// As compiled.
-    facts: Facts,
+    /// When it was compiled, in bytes.
+    size: u64,
 }
 
 #[derive(Debug)]
@@ -34,16 +34,6 @@ pub struct Opened<'s> {
     pub source: Source<'s>,
     /// As of now.
     pub facts: Facts,
-    /// Whether it is the very file that was compiled, unchanged.
-    pub is_compiled: bool,
-}
-
-impl Opened<'_> {
-    /// When it was last modified, for `Last-Modified`, in seconds since 1970 and not later than
-    /// `now`; none if that says nothing. `compiled` is what was said when it was compiled.
-    pub fn modified(&self, compiled: Option<u64>, now: u64) -> Option<u64> {
-        if self.is_compiled { compiled } else { self.facts.last_modified(now) }
-    }
 }
 
 /// An open file, owned or not.
@@ -73,16 +63,16 @@ impl AsFd for Source<'_> {
 }
 
 impl Large {
-    pub(super) fn kept(file: File, facts: Facts) -> Self {
-        Self { home: Home::Kept(file), facts }
+    pub(super) fn kept(file: File, size: u64) -> Self {
+        Self { home: Home::Kept(file), size }
     }
 
-    pub(super) fn named(path: &Path, facts: Facts) -> Self {
-        Self { home: Home::Named(path.into()), facts }
+    pub(super) fn named(path: &Path, size: u64) -> Self {
+        Self { home: Home::Named(path.into()), size }
     }
 
     pub(super) fn size(&self) -> u64 {
-        self.facts.size
+        self.size
     }
 
     pub(super) fn open<'s>(&'s self, root: &Root) -> io::Result<Opened<'s>> {
@@ -94,6 +84,6 @@ impl Large {
         if kind != Kind::File {
             return Err(Errno::ENOENT.into());
         }
-        Ok(Opened { source, facts, is_compiled: facts.is_same_state(&self.facts) })
+        Ok(Opened { source, facts })
     }
 }

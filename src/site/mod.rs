@@ -75,8 +75,11 @@ pub enum Found<'s> {
 pub struct Asset {
     /// Without parameters.
     pub media_type: &'static str,
-    /// In seconds since 1970; none if the file's own time says nothing.
+    /// What a held file says of its last change, see [`Facts::last_modified`]; what is not held has
+    /// to be asked.
     pub modified: Option<u64>,
+    /// The file's own time when it was compiled, in seconds since 1970.
+    mtime: i64,
     /// Where the bytes are.
     pub content: Content,
     /// Its siblings in content codings; mostly there are none, and most sites have many files.

@@ -13,7 +13,7 @@ use crate::http::status::Status;
 
 /// How much older than its file a sibling may be that cannot prove what it is, in seconds: a tool
 /// may write them in any order, and so do the volumes of Kubernetes.
-const AGE_MAX: u64 = 60;
+const AGE_MAX: i64 = 60;
 
 /// A file in a coding, as it answers for another.
 #[derive(Debug)]
@@ -93,10 +93,7 @@ fn split(path: &[u8]) -> Option<(&[u8], Coding)> {
 
 /// Whether `sibling` is `own` in this coding, and smaller.
 fn fits(root: &Root, own: &Asset, sibling: &Asset, coding: Coding) -> bool {
-    let is_current = sibling
-        .modified
-        .zip(own.modified)
-        .is_none_or(|(sibling, own)| sibling.saturating_add(AGE_MAX) >= own);
+    let is_current = sibling.mtime.saturating_add(AGE_MAX) >= own.mtime;
     sibling.size() < own.size()
         && match coding {
             Coding::Brotli => is_current,

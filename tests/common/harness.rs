@@ -1,14 +1,14 @@
 //! Starts tine and talks to it. Nothing here sleeps: what is waited for has a deadline.
 #![allow(dead_code, reason = "each of the tests that share this uses a part of it")]
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -47,6 +47,12 @@ impl Folder {
         let path = self.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, body).unwrap();
+    }
+
+    /// Sets when a file was last modified, in seconds since 1970.
+    pub fn date(&self, path: impl AsRef<Path>, second: u64) {
+        let file = File::options().append(true).open(self.join(path)).unwrap();
+        file.set_modified(UNIX_EPOCH + Duration::from_secs(second)).unwrap();
     }
 }
 

@@ -42,7 +42,7 @@ pub struct Sim<'s> {
 impl<'s> Sim<'s> {
     pub fn new(site: &'s Site, limits: &'s Limits) -> Self {
         let now = Instant::now();
-        let endings = Endings::new(site.extra(), UNIX_EPOCH);
+        let endings = Endings::new(site.extra(), UNIX_EPOCH + Duration::from_secs(2_000_000_000));
         let mut spare = Vec::new();
         let words: Vec<_> = (0..Board::words(1)).map(|_| AtomicU64::new(0)).collect();
         let phase = Phase::Serving;

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use std::{fs, io};
 
 use tine::http::fields::Slots;
-use tine::http::framing::Discard;
+use tine::http::framing::{Discard, Framing};
 use tine::http::limits::Limits;
 use tine::http::method::Method;
 use tine::http::request::{Expectation, Persistence, Request, is_head_request};
@@ -80,7 +80,7 @@ fn expected(mut bytes: &[u8], limits: &Limits) -> (Vec<bool>, bool) {
         };
         let has_body = request.method != Method::Head;
         bytes = &bytes[len..];
-        if request.expectation == Expectation::Continue {
+        if request.expectation != Expectation::None && request.framing != Framing::Empty {
             answers.push(has_body);
             return (answers, true);
         }

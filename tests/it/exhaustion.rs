@@ -58,9 +58,9 @@ fn when_nobody_is_idle_newcomers_wait_and_are_answered_in_the_end() {
 }
 
 /// Starts tine so that its processes can be limited later: only one's own can.
-fn start_as_oneself(folder: &Folder, workers: &str) -> Tine {
+fn start_as_oneself(folder: &Folder, args: &[&str]) -> Tine {
     let user = format!("{}:{}", getuid(), getgid());
-    Tine::serve(folder, &["--workers", workers, "--user", &user])
+    Tine::serve(folder, &[args, &["--user", &user]].concat())
 }
 
 fn limit_descriptors(pid: Pid, most: usize) {
@@ -72,7 +72,7 @@ fn limit_descriptors(pid: Pid, most: usize) {
 #[test]
 fn a_worker_without_descriptors_keeps_no_connection_from_the_other() {
     let folder = site();
-    let tine = start_as_oneself(&folder, "2");
+    let tine = start_as_oneself(&folder, &["--workers", "2"]);
     for short in tine.workers() {
         // Not one descriptor is left to it.
         limit_descriptors(short, fs::read_dir(format!("/proc/{short}/fd")).unwrap().count());
@@ -89,7 +89,7 @@ fn a_worker_without_descriptors_keeps_no_connection_from_the_other() {
 #[test]
 fn without_descriptors_it_waits_without_spinning_and_goes_on_later() {
     let folder = site();
-    let mut tine = start_as_oneself(&folder, "1");
+    let mut tine = start_as_oneself(&folder, &["--workers", "1"]);
     let worker = tine.workers()[0];
     limit_descriptors(worker, 30);
     let begun = "GET /a.txt HTTP/1.1\r\nHo";
@@ -111,6 +111,32 @@ fn without_descriptors_it_waits_without_spinning_and_goes_on_later() {
     }
     tine.signal(Signal::SIGTERM);
     tine.ends_well();
+}
+
+#[test]
+fn a_download_without_a_descriptor_is_told_to_come_again() {
+    let folder = site();
+    folder.write("large.bin", &[1; 100]);
+    let args = ["--workers", "1", "--inline-max", "10", "--open-max", "0"];
+    let tine = start_as_oneself(&folder, &args);
+    let worker = tine.workers()[0];
+    let mut client = tine.connect();
+    client.send(get("/large.bin"));
+    assert_eq!(client.answer().status(), 200);
+    let used = until("the file is closed again", || {
+        let descriptors = fs::read_dir(format!("/proc/{worker}/fd")).unwrap();
+        let targets = descriptors.map(|entry| fs::read_link(entry.unwrap().path()));
+        let targets: Vec<_> = targets.filter_map(Result::ok).collect();
+        let is_open = targets.iter().any(|target| target.ends_with("large.bin"));
+        (!is_open).then_some(targets.len())
+    });
+    limit_descriptors(worker, used);
+    client.send(get("/large.bin"));
+    let answer = client.answer();
+    assert_eq!((answer.status(), answer.field("Retry-After")), (503, Some("1")));
+    limit_descriptors(worker, 1_000);
+    client.send(get("/large.bin"));
+    assert_eq!(client.answer().status(), 200);
 }
 
 #[test]

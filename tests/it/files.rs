@@ -1,5 +1,6 @@
 //! What is served of a folder, and what is not.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
@@ -7,12 +8,12 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use crate::harness::{Folder, Tine, get};
+use crate::harness::{Folder, Tine, get, until};
 
 /// Large enough not to be sent at once.
 const BIG: usize = 20_000_000;
@@ -101,6 +102,9 @@ fn names_are_bytes() {
 fn a_large_file_is_sent_whole_held_open_or_not() {
     let body: Vec<u8> = (0..=250).cycle().take(BIG).collect();
     let folder = Folder::new(&[("one", &body), ("two", &body)]);
+    for path in ["one", "two"] {
+        folder.date(path, 1_000_000_000);
+    }
     for open_max in ["0", "1", "9"] {
         let tine = Tine::serve(&folder, &["--open-max", open_max]);
         for path in ["/one", "/two"] {
@@ -161,9 +165,7 @@ fn a_file_that_is_gone_or_leads_out_is_missing() {
 #[test]
 fn conditions_are_about_the_file_as_it_is_now() {
     let folder = Folder::new(&[("big", &[1; 100])]);
-    let file = File::options().write(true).open(folder.join("big")).unwrap();
-    let date = |second| file.set_modified(UNIX_EPOCH + Duration::from_secs(second)).unwrap();
-    date(1_000_000_000);
+    folder.date("big", 1_000_000_000);
     let tine = Tine::serve(&folder, &["--inline-max", "10"]);
     let ask = |condition: &str| {
         let mut client = tine.connect();
@@ -173,7 +175,7 @@ fn conditions_are_about_the_file_as_it_is_now() {
     let (old, new) = ("Sun, 09 Sep 2001 01:46:40 GMT", "Wed, 18 May 2033 03:33:20 GMT");
     assert_eq!(ask(&format!("If-Modified-Since: {old}")).status(), 304);
     assert_eq!(ask(&format!("If-Unmodified-Since: {old}")).status(), 200);
-    date(1_700_000_000);
+    folder.date("big", 1_700_000_000);
     assert_eq!(ask(&format!("If-Modified-Since: {old}")).status(), 200);
     assert_eq!(ask(&format!("If-Unmodified-Since: {old}")).status(), 412);
     let unchanged = ask(&format!("If-Modified-Since: {new}"));
@@ -265,8 +267,7 @@ fn a_file_that_changes_while_it_is_sent_is_cut_and_never_padded() {
 fn dates_of_reproducible_builds_are_not_told() {
     let folder = Folder::new(&[("old", b"x"), ("new", b"x")]);
     for (name, second) in [("old", 1), ("new", 1_000_000_000)] {
-        let file = File::options().write(true).open(folder.join(name)).unwrap();
-        file.set_modified(UNIX_EPOCH + Duration::from_secs(second)).unwrap();
+        folder.date(name, second);
     }
     let tine = Tine::serve(&folder, &[]);
     assert_eq!(tine.get("/old").field("Last-Modified"), None);
@@ -277,4 +278,32 @@ fn dates_of_reproducible_builds_are_not_told() {
         client.send(get(path).replace("\r\n\r\n", &format!("\r\n{since}")));
         assert_eq!(client.try_answer(status == 200).unwrap().status(), status);
     }
+}
+
+#[test]
+fn a_file_has_a_date_only_once_its_second_is_over() {
+    let folder = Folder::new(&[("held", &[1; 10]), ("large", &[1; 100])]);
+    let tomorrow = SystemTime::now() + Duration::from_secs(86_400);
+    let tomorrow = tomorrow.duration_since(UNIX_EPOCH).unwrap().as_secs();
+    for name in ["held", "large"] {
+        folder.date(name, tomorrow);
+    }
+    let tine = Tine::serve(&folder, &["--inline-max", "10"]);
+    for path in ["/held", "/large"] {
+        assert_eq!(tine.get(path).field("Last-Modified"), None, "{path}");
+    }
+    // Whatever it is written to, no two states of it have one date.
+    let mut dates = BTreeMap::new();
+    for state in 0..=200_u8 {
+        folder.write("large", &[state; 100]);
+        let answer = until("it has a date", || {
+            let answer = tine.get("/large");
+            (state < 200 || answer.field("Last-Modified").is_some()).then_some(answer)
+        });
+        if let Some(date) = answer.field("Last-Modified") {
+            let body = dates.entry(date.to_owned()).or_insert_with(|| answer.body.clone());
+            assert_eq!(*body, answer.body, "{date}");
+        }
+    }
+    assert!(!dates.is_empty());
 }

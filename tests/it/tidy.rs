@@ -185,7 +185,7 @@ fn is_a_test(tests: &[(String, String)], module: &str, name: &str) -> bool {
 #[test]
 fn each_rule_of_http_has_its_proof_and_each_golden_case_its_rule() {
     let table = read("docs/http-behaviour.md");
-    let tests = sources("tests");
+    let tests = [sources("tests"), sources("src")].concat();
     let cases: BTreeSet<String> = cases::pages()
         .iter()
         .flat_map(|page| page.cases.iter().map(|case| format!("{}/{}", page.name(), case.name)))

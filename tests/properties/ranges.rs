@@ -64,17 +64,21 @@ fn model(specs: &[Spec], size: u64) -> Extent {
     if specs.len() > RANGES_MAX {
         return Extent::Whole;
     }
-    if let &[Spec::Last(1..)] = specs
-        && size == 0
-    {
-        return Extent::Whole;
+    // §14.1.2: "satisfiable" is said of the ranges, whether or not they have an octet.
+    let is_satisfiable = |spec: &Spec| match *spec {
+        Spec::FromTo(first, _) | Spec::From(first) => first < u128::from(size),
+        Spec::Last(count) => count > 0,
+    };
+    if !specs.iter().any(is_satisfiable) {
+        return Extent::Unsatisfiable;
     }
     let parts: Vec<BTreeSet<u64>> =
         specs.iter().map(|&spec| octets(spec, size)).filter(|part| !part.is_empty()).collect();
     let all: BTreeSet<u64> = parts.iter().flatten().copied().collect();
     let range = |part: &BTreeSet<u64>| *part.first().unwrap()..*part.last().unwrap() + 1;
     match &parts[..] {
-        [] => Extent::Unsatisfiable,
+        // There is no Content-Range for no octets.
+        [] => Extent::Whole,
         [part] => Extent::Part(range(part)),
         _ if all.len() < parts.iter().map(BTreeSet::len).sum() => Extent::Whole,
         _ => Extent::Parts(parts.iter().map(range).collect()),

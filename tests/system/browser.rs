@@ -34,6 +34,9 @@ fn site() -> Folder {
         ffmpeg.args(["-loglevel", "error", "-f", "lavfi", "-i", source]).args(args.split(' '));
         assert!(ffmpeg.arg(folder.join(file)).status().unwrap().success());
     }
+    for file in ["font.ttf", "film.webm", "image.png"] {
+        folder.date(file, 1_000_000_000);
+    }
     folder
 }
 
@@ -44,6 +47,12 @@ fn statuses(exchanges: &[Exchange]) -> Vec<(&str, Option<u64>)> {
     statuses.sort_unstable();
     statuses.dedup();
     statuses
+}
+
+/// The same without the parts of the film that the browser has already, and may ask about again.
+fn without_film_parts_in_cache(exchanges: &[Exchange]) -> Vec<(&str, Option<u64>)> {
+    let in_cache = ("/film.webm", Some(304));
+    statuses(exchanges).into_iter().filter(|&exchange| exchange != in_cache).collect()
 }
 
 #[test]
@@ -75,7 +84,7 @@ fn a_browser_shows_keeps_and_asks_again() {
         ("/missing.png", Some(404)),
         ("/style.css", Some(200)),
     ];
-    assert_eq!(statuses(&first), parts);
+    assert_eq!(without_film_parts_in_cache(&first), parts);
     let types = first.iter().map(|exchange| (&*exchange.path, &*exchange.media_type));
     for expected in
         [("/style.css", "text/css"), ("/app.js", "text/javascript"), ("/film.webm", "video/webm")]
@@ -94,21 +103,15 @@ fn a_browser_shows_keeps_and_asks_again() {
     browser.navigate(&url);
     browser.until("v.readyState > 0 && document.fonts.check('1em F')");
     let again = browser.exchanges();
-    for (path, status) in statuses(&again) {
-        let expected: &[u64] = match path {
-            "/missing.png" => &[404],
-            "/film.webm" => &[206, 304],
-            _ => &[304],
-        };
-        assert!(status.is_none_or(|status| expected.contains(&status)), "{path}: {status:?}");
-    }
-    let is_revalidated = |path: &str| statuses(&again).contains(&(path, Some(304)));
-    assert!(is_revalidated("/") && is_revalidated("/style.css"), "{again:?}");
+    let film = ("/film.webm", Some(206));
+    let unchanged = parts.map(|(path, status)| (path, status.filter(|&s| s == 404).or(Some(304))));
+    let again: Vec<_> = statuses(&again).into_iter().filter(|&exchange| exchange != film).collect();
+    assert_eq!(again, unchanged);
 
     // A hard reload wants everything anew.
     browser.reload_without_cache();
     browser.until("v.readyState > 0 && document.fonts.check('1em F')");
-    assert_eq!(statuses(&browser.exchanges()), parts);
+    assert_eq!(without_film_parts_in_cache(&browser.exchanges()), parts);
 }
 
 #[test]

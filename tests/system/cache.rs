@@ -30,6 +30,7 @@ fn origin(answer: &Answer) -> (&str, Option<&str>) {
 #[test]
 fn a_cache_asks_again_and_hears_that_nothing_changed() {
     let folder = Folder::new(&[("a.txt", &[b'a'; 3000]), ("large.bin", &[b'l'; 100_000])]);
+    folder.date("large.bin", 1_000_000_000);
     let tine = Tine::serve(&folder, &["--header=Cache-Control: max-age=1"]);
     let cache = cache(&tine);
     for path in ["/a.txt", "/large.bin"] {

@@ -147,14 +147,15 @@ impl Chromium {
 
     /// What went over the network since the last page was asked for.
     pub fn exchanges(&mut self) -> Vec<Exchange> {
-        // Whatever is told before this is answered is there then.
+        // Whatever is told before this is answered is there then; what was on the wire is told
+        // apart, and may come later.
         self.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done)))");
-        let params = |method: &str| -> Vec<Value> {
-            let named = self.events.iter().filter(|event| event["method"] == method);
-            named.map(|event| event["params"].clone()).collect()
-        };
-        let on_the_wire = params("Network.responseReceivedExtraInfo");
-        let responses = params("Network.responseReceived").into_iter();
+        while self.is_some_of_the_wire_untold() {
+            let event = self.hear(|_| true);
+            self.events.push(event);
+        }
+        let on_the_wire = self.told("Network.responseReceivedExtraInfo");
+        let responses = self.told("Network.responseReceived").into_iter();
         let exchange = |response: Value| {
             let url = response["response"]["url"].as_str().unwrap();
             let wire = on_the_wire.iter().find(|wire| wire["requestId"] == response["requestId"]);
@@ -169,10 +170,23 @@ impl Chromium {
         responses.map(exchange).collect()
     }
 
+    fn told(&self, method: &str) -> Vec<Value> {
+        let named = self.events.iter().filter(|event| event["method"] == method);
+        named.map(|event| event["params"].clone()).collect()
+    }
+
+    fn is_some_of_the_wire_untold(&self) -> bool {
+        let told = self.told("Network.responseReceivedExtraInfo");
+        self.told("Network.responseReceived").iter().any(|response| {
+            response["hasExtraInfo"] == true
+                && !told.iter().any(|wire| wire["requestId"] == response["requestId"])
+        })
+    }
+
     /// What the browser complains of since the last page was asked for.
     pub fn complaints(&self) -> Vec<String> {
-        let entries = self.events.iter().filter(|event| event["method"] == "Log.entryAdded");
-        entries.map(|event| event["params"]["entry"]["text"].to_string()).collect()
+        let entries = self.told("Log.entryAdded").into_iter();
+        entries.map(|params| params["entry"]["text"].to_string()).collect()
     }
 }
 
