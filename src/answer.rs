@@ -16,7 +16,7 @@ use crate::http::range::{Asked, Extent};
 use crate::http::request::{Expectation, Persistence, Request};
 use crate::http::status::Status;
 use crate::http::target::{self, Abnormal, Locator, Target};
-use crate::site::{Content, Found, Large, Opened, Pick, Site};
+use crate::site::{Content, Found, Large, Opened, Pick, Probe, Site};
 
 /// What to answer. The status follows from the reply; it is never set.
 #[derive(Debug)]
@@ -52,6 +52,8 @@ pub enum Reply<'s> {
     Moved(String),
     /// The site's own page for what is missing: 404.
     Missing(Pick<'s>),
+    /// How tine is: whether it is well (200), or not (503).
+    Health(bool),
     /// What methods there are: 204.
     Methods,
     /// An error with a short page of tine's own.
@@ -72,6 +74,7 @@ impl Reply<'_> {
             | Self::Failed(_)
             | Self::StandIn(_)
             | Self::Missing(_)
+            | Self::Health(_)
             | Self::Methods
             | Self::Error(_) => Caching::Never,
         }
@@ -125,11 +128,17 @@ impl<'s> Plan<'s> {
     }
 }
 
-/// Decides. It knows nothing but the site, the limits and the request.
-pub fn answer<'s>(site: &'s Site, limits: &Limits, request: &Request<'_, '_>) -> Plan<'s> {
+/// Decides. It knows nothing but the site, the limits, whether more requests are wanted, and the
+/// request.
+pub fn answer<'s>(
+    site: &'s Site,
+    limits: &Limits,
+    is_ready: bool,
+    request: &Request<'_, '_>,
+) -> Plan<'s> {
     let reply = match request.method {
         _ if request.expectation == Expectation::Unknown => Reply::Error(Status::ExpectationFailed),
-        Method::Get | Method::Head => represent(site, limits, request),
+        Method::Get | Method::Head => represent(site, limits, is_ready, request),
         Method::Options => Reply::Methods,
         Method::Connect | Method::NotAllowed => Reply::Error(Status::MethodNotAllowed),
         Method::Unknown => Reply::Error(Status::NotImplemented),
@@ -139,7 +148,12 @@ pub fn answer<'s>(site: &'s Site, limits: &Limits, request: &Request<'_, '_>) ->
 }
 
 /// From target to file, then the conditions (RFC 9110 §13.2.1: only for what would be a 200).
-fn represent<'s>(site: &'s Site, limits: &Limits, request: &Request<'_, '_>) -> Reply<'s> {
+fn represent<'s>(
+    site: &'s Site,
+    limits: &Limits,
+    is_ready: bool,
+    request: &Request<'_, '_>,
+) -> Reply<'s> {
     let Target::Path(locator) = request.target else {
         return Reply::Error(Status::BadRequest);
     };
@@ -152,6 +166,9 @@ fn represent<'s>(site: &'s Site, limits: &Limits, request: &Request<'_, '_>) -> 
         None => missing(site, locator, &request.fields),
         Some(Found::Folder) => moved(&normal.path, "/", locator),
         Some(_) if normal.merged => moved(&normal.path, "", locator),
+        // Who can answer is alive.
+        Some(Found::Probe(Probe::Live)) => Reply::Health(true),
+        Some(Found::Probe(Probe::Ready)) => Reply::Health(is_ready),
         Some(Found::Unreadable) => Reply::Error(Status::Forbidden),
         Some(Found::Asset(asset)) => {
             let fields = &request.fields;

@@ -4,6 +4,7 @@ mod settings;
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use lexopt::Arg;
 
@@ -17,6 +18,8 @@ pub use settings::{SETTINGS, Setting};
 pub enum Command {
     /// To serve, after having been warned.
     Serve(Box<Config>, Vec<String>),
+    /// To ask a running tine with these settings, within a time, whether it is ready.
+    CheckHealth(Box<Config>, Duration),
     /// To be told something.
     Print(String),
 }
@@ -33,10 +36,19 @@ pub fn parse(
     let mut args = lexopt::Parser::from_args(args);
     let mut flags = Vec::new();
     let mut root = None;
+    let mut check = None;
     while let Some(arg) = args.next().map_err(mistake)? {
         match arg {
             Arg::Short('h') | Arg::Long("help") => return Ok(Command::Print(help())),
             Arg::Short('V') | Arg::Long("version") => return Ok(Command::Print(version())),
+            Arg::Long("timeout") if check.is_some() => {
+                let value = text(args.value().map_err(mistake)?, "--timeout")?;
+                let timeout = settings::duration(&value);
+                check = Some(
+                    timeout
+                        .map_err(|mend| Failure::user(format!("--timeout: {value:?} {mend}")))?,
+                );
+            }
             Arg::Long(name) => {
                 let Some(setting) = SETTINGS.iter().find(|setting| setting.flag == name) else {
                     return Err(unknown_flag(name));
@@ -50,7 +62,10 @@ pub fn parse(
             Arg::Short(letter) => {
                 return Err(Failure::user(format!("unknown flag -{letter}; see tine --help")));
             }
-            Arg::Value(_) if root.is_some() => {
+            Arg::Value(value) if value == "healthcheck" && root.is_none() && check.is_none() => {
+                check = Some(CHECK_TIMEOUT);
+            }
+            Arg::Value(_) if root.is_some() || check.is_some() => {
                 return Err(Failure::user("more than one folder; tine serves one ROOT"));
             }
             Arg::Value(value) => root = Some(value),
@@ -68,8 +83,14 @@ pub fn parse(
             Failure::user(format!("PORT: {port:?} is not a port; write 0 to 65535"))
         })?;
     }
-    Ok(Command::Serve(Box::new(config), warnings))
+    Ok(match check {
+        Some(timeout) => Command::CheckHealth(Box::new(config), timeout),
+        None => Command::Serve(Box::new(config), warnings),
+    })
 }
+
+/// How long a health check takes at most, unless it is told.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Flags in the order in which they were given. The first of several values replaces what the
 /// environment said.
@@ -185,7 +206,8 @@ fn help() -> String {
     let mut help = String::from(
         "tine serves a folder over HTTP/1.1: tine [FLAGS] [ROOT]\n\
          ROOT is the folder (html). Each flag is a variable too: --idle-timeout is\n\
-         TINE_IDLE_TIMEOUT, ROOT is TINE_ROOT. Sizes: 64KiB, 8MiB. Durations: 75s, 500ms.\n",
+         TINE_IDLE_TIMEOUT, ROOT is TINE_ROOT. Sizes: 64KiB, 8MiB. Durations: 75s, 500ms.\n\
+         tine healthcheck [--timeout 3s] asks a running one, by the same variables.\n",
     );
     for setting in SETTINGS.iter().filter(|setting| !setting.is_limit) {
         let Setting { meaning, default, .. } = setting;
@@ -201,7 +223,7 @@ fn help() -> String {
     }
     help.push_str(
         "-h, --help; -V, --version\n\
-         Exit codes: 0 done, 100 a user's mistake, 111 the system's.\n",
+         Exit codes: 0 done, 1 not ready, 100 a user's mistake, 111 the system's.\n",
     );
     help
 }

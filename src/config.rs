@@ -26,6 +26,8 @@ pub struct Config {
     pub spa: Option<PathBuf>,
     /// What every answer says.
     pub extra: Extra,
+    /// Whether `/livez` and `/readyz` tell how tine is.
+    pub health: bool,
     /// Largest file that is held in memory, in bytes.
     pub inline_max: u64,
     /// Most memory for held files; by default [`MEMORY_MAX`], or less in a small container.
@@ -84,6 +86,7 @@ impl Default for Config {
             user: None,
             spa: None,
             extra: Extra::default(),
+            health: true,
             inline_max: 64 * 1024,
             memory_max: None,
             open_max: None,

@@ -305,7 +305,7 @@ impl<'s> Conn<'s> {
             }
             return Ok(0);
         };
-        let mut plan = answer(turn.site, turn.limits, &request);
+        let mut plan = answer(turn.site, turn.limits, turn.phase != Phase::Draining, &request);
         if request.expectation != Expectation::None && request.framing != Framing::Empty {
             // The final answer says all, and whether the body still comes is the client's choice:
             // where the next request would begin cannot be known.

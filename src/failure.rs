@@ -15,6 +15,8 @@ pub struct Failure {
 pub enum Fault {
     /// The user's: trying again changes nothing.
     User = 100,
+    /// Nobody's: it is not ready, which is what was asked.
+    Unready = 1,
     /// The system's: trying again later may help.
     System = 111,
 }
@@ -30,7 +32,12 @@ impl Failure {
         Self { fault: Fault::System, message: message.into() }
     }
 
-    /// The exit code: 100 or 111.
+    /// The answer of a health check that tine is not ready.
+    pub fn unready(message: impl Into<String>) -> Self {
+        Self { fault: Fault::Unready, message: message.into() }
+    }
+
+    /// The exit code: 1, 100 or 111.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.fault as u8)
     }

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod conn;
 pub mod failure;
+pub mod healthcheck;
 pub mod http;
 pub mod process;
 pub mod response;

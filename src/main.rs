@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use tine::cli::{self, Command};
+use tine::healthcheck;
 use tine::process::{self, say};
 
 fn main() -> ExitCode {
@@ -18,6 +19,9 @@ fn main() -> ExitCode {
         Ok(Command::Serve(config, warnings)) => {
             warnings.iter().for_each(|warning| say(warning));
             process::serve(&config, started)
+        }
+        Ok(Command::CheckHealth(config, timeout)) => {
+            healthcheck::ask(&config, timeout).map(|()| ExitCode::SUCCESS)
         }
         Err(failure) => Err(failure),
     };

@@ -49,6 +49,7 @@ impl<'s> Response<'s> {
             Reply::Unchanged(pick, validators) => unchanged(&mut head, pick, validators),
             Reply::AsFound(..) => unsettled(&mut head),
             Reply::Moved(location) => moved(&mut head, &location),
+            Reply::Health(is_well) => health(&mut head, is_well),
             Reply::Methods => {
                 Head::start(&mut head, Status::NoContent).field("Allow", &[METHODS]);
                 Body::Empty
@@ -247,6 +248,16 @@ fn unchanged<'s>(out: &mut Vec<u8>, pick: Pick<'s>, validators: Validators) -> B
 fn moved<'s>(out: &mut Vec<u8>, location: &str) -> Body<'s> {
     Head::start(out, Status::MovedPermanently).field("Location", &[location]).length(0);
     Body::Empty
+}
+
+fn health<'s>(out: &mut Vec<u8>, is_well: bool) -> Body<'s> {
+    let (status, text) = match is_well {
+        true => (Status::Ok, "ok\n"),
+        false => (Status::ServiceUnavailable, "draining\n"),
+    };
+    let media_type = ["text/plain", "; charset=utf-8"];
+    Representation::plain(media_type, text.len() as u64).head(out, status);
+    Body::Held(text.as_bytes())
 }
 
 fn error<'s>(out: &mut Vec<u8>, status: Status) -> Body<'s> {

@@ -124,6 +124,14 @@ pub const SETTINGS: &[Setting] = &[
         implied: Some(INDEX),
         ..Setting::new("spa", "FILE", "off", "answers for pages that are missing", spa)
     },
+    Setting::new("health", "on/off", "on", "/livez and /readyz say how it is", |config, value| {
+        config.health = match value {
+            "on" => true,
+            "off" => false,
+            _ => return Err("is neither on nor off".to_owned()),
+        };
+        Ok(())
+    }),
     Setting::limit(
         "inline-max",
         "SIZE",
@@ -330,7 +338,7 @@ fn watchdog(value: &str) -> Result<Duration, String> {
     }
 }
 
-fn duration(value: &str) -> Result<Duration, String> {
+pub(super) fn duration(value: &str) -> Result<Duration, String> {
     const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
     match humantime::parse_duration(value) {
         Ok(Duration::ZERO) => Err("would end everything at once; write 1ms or more".to_owned()),

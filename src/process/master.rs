@@ -113,8 +113,10 @@ impl Master {
         let waker = Waker::new(poll.registry(), STOPS).map_err(failed("cannot make a waker"))?;
         let waker = Arc::new(waker);
         let stops = count_stops(&waker)?;
-        // Orphans come to the master, also where it is not PID 1.
-        prctl::set_child_subreaper(true).map_err(failed("cannot adopt orphans"))?;
+        // Orphans come to the master, as they do to PID 1 anyway.
+        if getpid().as_raw() != 1 {
+            prctl::set_child_subreaper(true).map_err(failed("cannot adopt orphans"))?;
+        }
         let (watch, now) = (Watch::FromFirstBeat, Instant::now());
         Ok(Self {
             office: Office { root, allowance, listeners, board, drain, leave },

@@ -83,6 +83,7 @@ impl Publisher {
             limits: allowance.site.clone(),
             stand_in: config.spa.clone(),
             extra: config.extra.clone(),
+            health: config.health,
         };
         let compiled = compile(root, &rules, date::second(SystemTime::now())).map_err(|error| {
             let line = format!("{}: {error}", config.root.display());

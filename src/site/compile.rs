@@ -11,7 +11,7 @@ use super::facts::{Facts, Kind};
 use super::large::Large;
 use super::media;
 use super::walk::{Step, Walk, What};
-use super::{Asset, Content, Entry, Held, Leads, Rules, Site, SiteLimits};
+use super::{Asset, Content, Entry, Held, Leads, Probe, Rules, Site, SiteLimits};
 use crate::http::etag::ETag;
 use crate::http::head::Representation;
 use crate::http::status::Status;
@@ -233,12 +233,30 @@ impl Draft {
         }
     }
 
+    /// Adds what tine says of itself; a file of the same name loses.
+    fn add_probes(&mut self) {
+        for (path, probe) in Probe::ALL {
+            let before = self.entries.len();
+            self.entries.retain(|entry| *entry.path != *path);
+            if self.entries.len() < before {
+                let path = String::from_utf8_lossy(path);
+                self.warnings.push(format!(
+                    "the file {path} is not served, since tine says there how it is; --health off"
+                ));
+            }
+            self.add(path, Leads::ToProbe(probe));
+        }
+    }
+
     fn add(&mut self, path: &[u8], leads: Leads) {
         self.entries.push(Entry { path: path.into(), leads });
     }
 
     /// Puts the site together; `memory_left` is for the heads of siblings.
     fn finish(mut self, root: Root, rules: &Rules, memory_left: u64) -> Compiled {
+        if rules.health {
+            self.add_probes();
+        }
         self.entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         self.entries.shrink_to_fit();
         self.assets.shrink_to_fit();

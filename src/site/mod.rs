@@ -55,8 +55,24 @@ enum Leads {
     ToAsset(usize),
     /// To the same path with a slash behind it.
     ToFolder,
+    /// To what tine says of itself.
+    ToProbe(Probe),
     /// Nowhere: there is a file or a folder, and it could not be read.
     Nowhere,
+}
+
+/// What can be asked about tine itself, on the port that serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// Whether it is worth waiting for.
+    Live,
+    /// Whether it wants more requests.
+    Ready,
+}
+
+impl Probe {
+    /// Each with its path.
+    pub const ALL: [(&[u8], Self); 2] = [(b"/livez", Self::Live), (b"/readyz", Self::Ready)];
 }
 
 /// What the site has under a path.
@@ -66,6 +82,8 @@ pub enum Found<'s> {
     Asset(&'s Asset),
     /// A folder with an index, asked for without its slash.
     Folder,
+    /// No file, but a question.
+    Probe(Probe),
     /// Something that could not be read.
     Unreadable,
 }
@@ -101,6 +119,7 @@ impl Site {
         Some(match self.entry(path)?.leads {
             Leads::ToAsset(asset) => Found::Asset(&self.assets[asset]),
             Leads::ToFolder => Found::Folder,
+            Leads::ToProbe(probe) => Found::Probe(probe),
             Leads::Nowhere => Found::Unreadable,
         })
     }
@@ -129,7 +148,7 @@ impl Site {
     fn asset_at(&self, path: &[u8]) -> Option<usize> {
         match self.entry(path)?.leads {
             Leads::ToAsset(asset) => Some(asset),
-            Leads::ToFolder | Leads::Nowhere => None,
+            Leads::ToFolder | Leads::ToProbe(_) | Leads::Nowhere => None,
         }
     }
 

@@ -13,6 +13,8 @@ pub struct Rules {
     pub stand_in: Option<PathBuf>,
     /// What every answer says.
     pub extra: Extra,
+    /// Whether it has the paths of [`Probe::ALL`](super::Probe::ALL).
+    pub health: bool,
 }
 
 /// What a site may cost.

@@ -212,7 +212,11 @@ impl Totals {
 
 /// tine on a folder, without what the environment of the tests may say.
 pub fn command(folder: &Path) -> Command {
-    let mut command = Command::new(PROGRAM);
+    // Another binary, and what runs it: `qemu-aarch64 path/to/tine`.
+    let runner = std::env::var("TINE_RUNNER").unwrap_or_else(|_| PROGRAM.to_owned());
+    let mut words = runner.split(' ');
+    let mut command = Command::new(words.next().unwrap());
+    command.args(words);
     command.arg(folder).env_clear().stdin(Stdio::null()).stdout(Stdio::null());
     command
 }

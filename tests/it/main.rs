@@ -8,6 +8,7 @@ mod files;
 mod golden;
 #[path = "../common/harness.rs"]
 mod harness;
+mod health;
 mod limits;
 mod processes;
 mod requests;

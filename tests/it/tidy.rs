@@ -56,7 +56,7 @@ fn floor(room: &str) -> usize {
         "sys" => 0,
         "http" | "config" | "failure" => 1,
         "site" | "answer" | "response" | "conn" | "backoff" | "board" | "supervisor" | "cli" => 2,
-        "process" => 3,
+        "process" | "healthcheck" => 3,
         "main" | "lib" => 4,
         other => panic!("{other} has no floor yet"),
     }
@@ -115,8 +115,8 @@ fn unsafe_has_one_address() {
 
 #[test]
 fn the_time_is_asked_for_by_the_loops_only() {
-    let loops = ["main.rs", "process/master.rs", "process/publisher.rs", "process/clock.rs"];
-    let loops = loops.map(|path| format!("src/{path}"));
+    let loops = ["main", "healthcheck", "process/master", "process/publisher", "process/clock"];
+    let loops = loops.map(|path| format!("src/{path}.rs"));
     for (path, text) in sources("src") {
         let asks = code(&text).contains("::now()") || code(&text).contains(".elapsed()");
         assert!(!asks || loops.contains(&path), "{path} asks for the time");

@@ -56,7 +56,8 @@ fn grounds() -> (TempDir, Vec<Ground>) {
             panic!("{:?} has other arguments", page.path);
         };
         let limits = SiteLimits { inline_max: config.inline_max, ..SiteLimits::default() };
-        let rules = Rules { limits, stand_in: config.spa, extra: config.extra };
+        let rules =
+            Rules { limits, stand_in: config.spa, extra: config.extra, health: config.health };
         let root = Root::new(folder.path()).unwrap();
         let site = compile(root, &rules, 2_000_000_000).unwrap().site;
         Ground { site, limits: config.limits, cases: page.cases }

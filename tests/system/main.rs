@@ -8,6 +8,7 @@ mod cache;
 mod cases;
 mod chromium;
 mod clients;
+mod containers;
 mod differences;
 mod groups;
 #[path = "../common/harness.rs"]
@@ -16,6 +17,7 @@ mod kills;
 mod limits;
 mod many;
 mod peers;
+mod podman;
 mod smuggling;
 
 /// Seconds, times what `BUDGET` says.

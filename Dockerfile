@@ -1,0 +1,46 @@
+# docker build -t tine .
+# Everything is compiled on the builder's own architecture, for whichever is asked for:
+# docker buildx build --platform linux/amd64,linux/arm64 -t tine .
+FROM --platform=$BUILDPLATFORM docker.io/library/rust:1.95.0-slim-bookworm AS build
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
+# One place, whatever the base image has, since the binary names it where it panics.
+ENV CARGO_HOME=/cargo
+WORKDIR /src
+RUN rustup target add x86_64-unknown-linux-musl aarch64-unknown-linux-musl
+RUN --mount=type=cache,target=/cargo/registry \
+    cargo install --locked --quiet --version 0.7.7 --root /usr/local cargo-auditable
+COPY Cargo.toml Cargo.lock ./
+COPY .cargo .cargo
+COPY src src
+COPY html html
+# amd64 or arm64, as the builder says; on a builder that says nothing, its own.
+ARG TARGETARCH
+# The time of every file in the image, in seconds since 1970: tine takes this one for none.
+ARG SOURCE_DATE_EPOCH=0
+RUN --mount=type=cache,target=/cargo/registry \
+    --mount=type=cache,target=/src/target \
+    case "${TARGETARCH:-$(uname -m)}" in \
+        amd64 | x86_64) target=x86_64-unknown-linux-musl ;; \
+        arm64 | aarch64) target=aarch64-unknown-linux-musl ;; \
+        *) echo "tine is not built for ${TARGETARCH}" >&2; exit 1 ;; \
+    esac; \
+    cargo auditable build --locked --release --target "$target"; \
+    install -D -m 0755 "target/$target/release/tine" /out/tine; \
+    cp -R html /out/html; \
+    chmod -R u=rwX,go=rX /out; \
+    find /out -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
+
+FROM scratch
+LABEL org.opencontainers.image.title="tine" \
+      org.opencontainers.image.description="A container-first static web server" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="0.1.0"
+COPY --from=build /out/ /
+# Anybody may run it; who has no name needs a number.
+USER 65532:65532
+# A variable and not an argument, so that arguments add to it.
+ENV TINE_ROOT=/html
+EXPOSE 7788 7789
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=10s CMD ["/tine", "healthcheck"]
+ENTRYPOINT ["/tine"]
