@@ -2,12 +2,11 @@
 # Everything is compiled on the builder's own architecture, for whichever is asked for:
 # docker buildx build --platform linux/amd64,linux/arm64 -t tine .
 FROM --platform=$BUILDPLATFORM docker.io/library/rust:1.95.0-slim-bookworm AS build
-SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 # One place, whatever the base image has, since the binary names it where it panics.
 ENV CARGO_HOME=/cargo
 WORKDIR /src
 RUN rustup target add x86_64-unknown-linux-musl aarch64-unknown-linux-musl
-RUN --mount=type=cache,target=/cargo/registry \
+RUN --mount=type=cache,target=/cargo/registry,sharing=locked \
     cargo install --locked --quiet --version 0.7.7 --root /usr/local cargo-auditable
 COPY Cargo.toml Cargo.lock ./
 COPY .cargo .cargo
@@ -17,13 +16,17 @@ COPY html html
 ARG TARGETARCH
 # The time of every file in the image, in seconds since 1970: tine takes this one for none.
 ARG SOURCE_DATE_EPOCH=0
-RUN --mount=type=cache,target=/cargo/registry \
-    --mount=type=cache,target=/src/target \
+# A layer that is used again brings old times back, by which cargo would take what it built last for
+# what it is to build: hence the touch of the sources.
+RUN --mount=type=cache,target=/cargo/registry,sharing=locked \
+    --mount=type=cache,id=tine-target,target=/src/target,sharing=locked \
+    set -eu; \
     case "${TARGETARCH:-$(uname -m)}" in \
         amd64 | x86_64) target=x86_64-unknown-linux-musl ;; \
         arm64 | aarch64) target=aarch64-unknown-linux-musl ;; \
         *) echo "tine is not built for ${TARGETARCH}" >&2; exit 1 ;; \
     esac; \
+    find src -type f -exec touch {} +; \
     cargo auditable build --locked --release --target "$target"; \
     install -D -m 0755 "target/$target/release/tine" /out/tine; \
     cp -R html /out/html; \

@@ -65,7 +65,10 @@ pub fn parse(
             Arg::Value(value) if value == "healthcheck" && root.is_none() && check.is_none() => {
                 check = Some(CHECK_TIMEOUT);
             }
-            Arg::Value(_) if root.is_some() || check.is_some() => {
+            Arg::Value(_) if check.is_some() => {
+                return Err(Failure::user("healthcheck takes no folder; it asks who serves one"));
+            }
+            Arg::Value(_) if root.is_some() => {
                 return Err(Failure::user("more than one folder; tine serves one ROOT"));
             }
             Arg::Value(value) => root = Some(value),

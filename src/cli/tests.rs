@@ -116,6 +116,7 @@ fn a_mistake_names_the_setting_and_the_mend() {
         (&["--xyzzy"], ["--xyzzy", "tine --help"]),
         (&["-x"], ["-x", "tine --help"]),
         (&["--workers"], ["--workers", "tine --help"]),
+        (&["healthcheck", "a"], ["healthcheck takes no folder", "asks"]),
         (&["a", "b"], ["more than one folder", "one ROOT"]),
     ] {
         let complaint = complaint(args, &[]);

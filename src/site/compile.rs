@@ -236,9 +236,13 @@ impl Draft {
     /// Adds what tine says of itself; a file of the same name loses.
     fn add_probes(&mut self) {
         for (path, probe) in Probe::ALL {
-            let before = self.entries.len();
-            self.entries.retain(|entry| *entry.path != *path);
-            if self.entries.len() < before {
+            let is_there = |entry: &Entry| *entry.path == *path;
+            let hides_a_file = self
+                .entries
+                .iter()
+                .any(|entry| is_there(entry) && !matches!(entry.leads, Leads::ToFolder));
+            self.entries.retain(|entry| !is_there(entry));
+            if hides_a_file {
                 let path = String::from_utf8_lossy(path);
                 self.warnings.push(format!(
                     "the file {path} is not served, since tine says there how it is; --health off"

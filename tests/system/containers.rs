@@ -1,7 +1,7 @@
 //! The image as people meet it: run, mounted, derived, checked, stopped.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::Path;
 use std::thread;
 
@@ -29,11 +29,24 @@ fn the_image_says_what_it_is_and_has_nothing_else() {
     let size: u64 = inspect("{{.Size}}").parse().unwrap();
     println!("image: {size} bytes (at most {IMAGE_MAX})");
     assert!(size <= IMAGE_MAX);
-    let mounted = ask_podman(&["image", "mount", image()]);
-    let mut files = Vec::new();
-    walk(Path::new(&mounted), &mut files);
-    ask_podman(&["image", "unmount", image()]);
+    let files = mounted(image(), |folder| {
+        let mut files = Vec::new();
+        walk(folder, &mut files);
+        // What is reproducible has no time of its own.
+        for path in &files {
+            assert_eq!(fs::metadata(folder.join(path)).unwrap().mtime(), 0, "{path}");
+        }
+        files
+    });
     assert_eq!(files, ["html/index.html", "tine"]);
+}
+
+/// Looks at the files of an image.
+fn mounted<T>(image: &str, look: impl FnOnce(&Path) -> T) -> T {
+    let folder = ask_podman(&["image", "mount", image]);
+    let seen = look(Path::new(&folder));
+    ask_podman(&["image", "unmount", image]);
+    seen
 }
 
 /// The files beneath a folder, in order.
@@ -62,6 +75,16 @@ fn another_build_has_the_same_layers() {
     let second = layers("localhost/tine-again");
     ask_podman(&["rmi", "localhost/tine-again"]);
     assert_eq!(first, second);
+}
+
+#[test]
+fn the_same_lines_build_for_arm64() {
+    let (name, arm64) = ("localhost/tine-arm64", ["--build-arg", "TARGETARCH=arm64"]);
+    build(name, &arm64, None);
+    let head = mounted(name, |folder| fs::read(folder.join("tine")).unwrap()[..20].to_vec());
+    ask_podman(&["rmi", name]);
+    // An ELF file for machine 183, which is AArch64 (elf(5)).
+    assert_eq!((&head[..4], head[18]), (&b"\x7fELF"[..], 183));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
@@ -106,16 +106,16 @@ impl Container {
 
     /// Its memory in bytes, as its control group counts it: what it uses that is no file's.
     pub fn memory(&self) -> u64 {
-        let stat = fs::read_to_string(self.group().join("memory.stat")).unwrap();
-        let line = stat.lines().find_map(|line| line.strip_prefix("rss ")).unwrap();
-        line.parse().unwrap()
-    }
-
-    fn group(&self) -> PathBuf {
         let pid = self.inspect("{{.State.Pid}}");
         let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
-        let path = groups.lines().find_map(|line| line.split_once(":memory:")).unwrap().1;
-        Path::new("/sys/fs/cgroup/memory").join(path.trim_start_matches('/'))
+        let behind = |mark| groups.lines().find_map(|line| Some(line.split_once(mark)?.1));
+        let (top, path, name) = match behind(":memory:") {
+            Some(path) => ("/sys/fs/cgroup/memory", path, "rss "),
+            None => ("/sys/fs/cgroup", behind("0::").expect("a control group"), "anon "),
+        };
+        let file = Path::new(top).join(path.trim_start_matches('/')).join("memory.stat");
+        let stat = fs::read_to_string(file).unwrap();
+        stat.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse().unwrap()
     }
 
     /// Stops it as `docker stop` does, and returns its exit code.
