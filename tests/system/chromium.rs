@@ -155,7 +155,7 @@ impl Chromium {
             self.events.push(event);
         }
         let on_the_wire = self.told("Network.responseReceivedExtraInfo");
-        let responses = self.told("Network.responseReceived").into_iter();
+        let responses = self.responses().into_iter();
         let exchange = |response: Value| {
             let url = response["response"]["url"].as_str().unwrap();
             let wire = on_the_wire.iter().find(|wire| wire["requestId"] == response["requestId"]);
@@ -175,9 +175,19 @@ impl Chromium {
         named.map(|event| event["params"].clone()).collect()
     }
 
+    /// The responses to what was asked for since; those to an earlier page's requests may be late.
+    fn responses(&self) -> Vec<Value> {
+        let sent = self.told("Network.requestWillBeSent");
+        let mut responses = self.told("Network.responseReceived");
+        responses.retain(|response| {
+            sent.iter().any(|request| request["requestId"] == response["requestId"])
+        });
+        responses
+    }
+
     fn is_some_of_the_wire_untold(&self) -> bool {
         let told = self.told("Network.responseReceivedExtraInfo");
-        self.told("Network.responseReceived").iter().any(|response| {
+        self.responses().iter().any(|response| {
             response["hasExtraInfo"] == true
                 && !told.iter().any(|wire| wire["requestId"] == response["requestId"])
         })
