@@ -53,15 +53,9 @@ impl Setting {
         }
     }
 
-    /// A limit of which the last value counts.
-    const fn limit(
-        flag: &'static str,
-        value: &'static str,
-        default: &'static str,
-        meaning: &'static str,
-        set: fn(&mut Config, &str) -> Result<(), String>,
-    ) -> Self {
-        Self { is_limit: true, ..Self::new(flag, value, default, meaning, set) }
+    /// The same setting as a limit.
+    const fn limit(self) -> Self {
+        Self { is_limit: true, ..self }
     }
 
     /// The flag as it is written.
@@ -132,29 +126,27 @@ pub const SETTINGS: &[Setting] = &[
         };
         Ok(())
     }),
-    Setting::limit(
-        "inline-max",
-        "SIZE",
-        "64KiB",
-        "largest file held in memory",
-        |config, value| {
-            config.inline_max = size(value)?;
-            Ok(())
-        },
-    ),
-    Setting::limit("memory-max", "SIZE", "64MiB", "most memory for held files", |config, value| {
+    Setting::new("inline-max", "SIZE", "64KiB", "largest file held in memory", |config, value| {
+        config.inline_max = size(value)?;
+        Ok(())
+    })
+    .limit(),
+    Setting::new("memory-max", "SIZE", "64MiB", "most memory for held files", |config, value| {
         config.memory_max = Some(size(value)?);
         Ok(())
-    }),
-    Setting::limit("open-max", "N", "1024", "most other files kept open", |config, value| {
+    })
+    .limit(),
+    Setting::new("open-max", "N", "1024", "most other files kept open", |config, value| {
         config.open_max = Some(count(value)?);
         Ok(())
-    }),
-    Setting::limit("files-max", "N", "2000000", "most files and folders", |config, value| {
+    })
+    .limit(),
+    Setting::new("files-max", "N", "2000000", "most files and folders", |config, value| {
         config.files_max = positive_count(value)?;
         Ok(())
-    }),
-    Setting::limit(
+    })
+    .limit(),
+    Setting::new(
         "connections-max",
         "N",
         "10000",
@@ -163,8 +155,9 @@ pub const SETTINGS: &[Setting] = &[
             config.connections_max = Some(positive_count(value)?);
             Ok(())
         },
-    ),
-    Setting::limit(
+    )
+    .limit(),
+    Setting::new(
         "target-max",
         "SIZE",
         "8KiB",
@@ -173,12 +166,14 @@ pub const SETTINGS: &[Setting] = &[
             config.limits.target_max = positive_size(value)?;
             Ok(())
         },
-    ),
-    Setting::limit("head-max", "SIZE", "16KiB", "longest request head, or 431", |config, value| {
+    )
+    .limit(),
+    Setting::new("head-max", "SIZE", "16KiB", "longest request head, or 431", |config, value| {
         config.limits.head_max = positive_size(value)?;
         Ok(())
-    }),
-    Setting::limit(
+    })
+    .limit(),
+    Setting::new(
         "fields-max",
         "N",
         "100",
@@ -187,8 +182,9 @@ pub const SETTINGS: &[Setting] = &[
             config.limits.fields_max = positive_count(value)?;
             Ok(())
         },
-    ),
-    Setting::limit(
+    )
+    .limit(),
+    Setting::new(
         "body-max",
         "SIZE",
         "64KiB",
@@ -197,18 +193,14 @@ pub const SETTINGS: &[Setting] = &[
             config.limits.body_max = size(value)?;
             Ok(())
         },
-    ),
-    Setting::limit(
-        "ranges-max",
-        "N",
-        "16",
-        "most ranges answered, or the whole",
-        |config, value| {
-            config.limits.ranges_max = positive_count(value)?;
-            Ok(())
-        },
-    ),
-    Setting::limit(
+    )
+    .limit(),
+    Setting::new("ranges-max", "N", "16", "most ranges answered, or the whole", |config, value| {
+        config.limits.ranges_max = positive_count(value)?;
+        Ok(())
+    })
+    .limit(),
+    Setting::new(
         "head-timeout",
         "TIME",
         "10s",
@@ -217,8 +209,9 @@ pub const SETTINGS: &[Setting] = &[
             config.limits.head_timeout = duration(value)?;
             Ok(())
         },
-    ),
-    Setting::limit(
+    )
+    .limit(),
+    Setting::new(
         "body-timeout",
         "TIME",
         "10s",
@@ -227,18 +220,14 @@ pub const SETTINGS: &[Setting] = &[
             config.limits.body_timeout = duration(value)?;
             Ok(())
         },
-    ),
-    Setting::limit(
-        "idle-timeout",
-        "TIME",
-        "75s",
-        "from answer to next request",
-        |config, value| {
-            config.limits.idle_timeout = duration(value)?;
-            Ok(())
-        },
-    ),
-    Setting::limit(
+    )
+    .limit(),
+    Setting::new("idle-timeout", "TIME", "75s", "from answer to next request", |config, value| {
+        config.limits.idle_timeout = duration(value)?;
+        Ok(())
+    })
+    .limit(),
+    Setting::new(
         "write-timeout",
         "TIME",
         "60s",
@@ -247,18 +236,14 @@ pub const SETTINGS: &[Setting] = &[
             config.limits.write_timeout = duration(value)?;
             Ok(())
         },
-    ),
-    Setting::limit(
-        "watchdog",
-        "TIME",
-        "10s",
-        "without a sign of life: replaced",
-        |config, value| {
-            config.watchdog = watchdog(value)?;
-            Ok(())
-        },
-    ),
-    Setting::limit(
+    )
+    .limit(),
+    Setting::new("watchdog", "TIME", "10s", "without a sign of life: replaced", |config, value| {
+        config.watchdog = watchdog(value)?;
+        Ok(())
+    })
+    .limit(),
+    Setting::new(
         "drain-timeout",
         "TIME",
         "20s",
@@ -267,7 +252,8 @@ pub const SETTINGS: &[Setting] = &[
             config.drain_timeout = duration(value)?;
             Ok(())
         },
-    ),
+    )
+    .limit(),
 ];
 
 /// The page of a site that has one only.
