@@ -104,8 +104,7 @@ impl<'s> Plan<'s> {
     /// The plan once its file is open; `now` is in seconds since 1970.
     pub fn settle(self, opened: &Opened<'s>, now: u64) -> Self {
         let Reply::AsFound(pick, conditions, asked) = self.reply else { return self };
-        let modified = opened.facts.last_modified(now);
-        let validators = Validators { etag: None, modified };
+        let validators = pick.validators_of(&opened.facts, now);
         let reply = weigh(pick, opened.facts.size, validators, conditions, asked.as_deref());
         Self { reply, ..self }
     }
@@ -168,7 +167,7 @@ fn represent<'s>(
         Some(_) if normal.merged => moved(&normal.path, "", locator),
         // Who can answer is alive.
         Some(Found::Probe(Probe::Live)) => Reply::Health(true),
-        Some(Found::Probe(Probe::Ready)) => Reply::Health(is_ready),
+        Some(Found::Probe(Probe::Ready)) => Reply::Health(is_ready && site.is_there()),
         Some(Found::Unreadable) => Reply::Error(Status::Forbidden),
         Some(Found::Asset(asset)) => {
             let fields = &request.fields;
@@ -188,18 +187,18 @@ fn choose<'s>(
     limits: &Limits,
     method: Method,
 ) -> Reply<'s> {
-    let is_held = matches!(pick.content(), Content::Held(_));
-    if is_held && !fields.has_any(SELECTING) {
-        return Reply::Whole(pick);
-    }
+    let held = match pick.content() {
+        Content::Held(_) if !fields.has_any(SELECTING) => return Reply::Whole(pick),
+        Content::Held(held) => Some(held),
+        Content::Large(_) => None,
+    };
     let conditions = Conditions::read(fields, || pick.etag());
     let asked = match method {
         Method::Get => Asked::read(fields, limits.ranges_max, || pick.etag()),
         _ => None,
     };
-    if is_held {
-        let validators = Validators { etag: pick.etag(), modified: pick.modified() };
-        weigh(pick, pick.size(), validators, conditions, asked.as_ref())
+    if let Some(held) = held {
+        weigh(pick, held.body().len() as u64, pick.validators(), conditions, asked.as_ref())
     } else {
         Reply::AsFound(pick, conditions, asked.map(Box::new))
     }
@@ -213,12 +212,12 @@ fn weigh<'s>(
     conditions: Conditions,
     asked: Option<&Asked>,
 ) -> Reply<'s> {
-    match conditions.weigh(validators.modified) {
+    match conditions.weigh(validators) {
         Verdict::Unchanged => return Reply::Unchanged(pick, validators),
         Verdict::Failed => return Reply::Failed(pick),
         Verdict::Proceed => {}
     }
-    match asked.map_or(Extent::Whole, |asked| asked.of(size, validators.modified)) {
+    match asked.map_or(Extent::Whole, |asked| asked.of(size, validators)) {
         Extent::Whole => Reply::Whole(pick),
         Extent::Part(range) => Reply::Part(pick, range),
         Extent::Parts(ranges) => Reply::Parts(pick, ranges),
@@ -240,6 +239,9 @@ fn moved<'s>(path: &[u8], slash: &str, locator: Locator<'_>) -> Reply<'s> {
 /// A browser that goes to a page that there is not gets the one that stands in for all of them, if
 /// the site has one; whoever asks for a part of a page hears that it is missing.
 fn missing<'s>(site: &'s Site, locator: Locator<'_>, fields: &Fields<'_, '_>) -> Reply<'s> {
+    if !site.is_there() {
+        return Reply::Error(Status::ServiceUnavailable);
+    }
     let pick = |asset| site.pick(asset, || Wishes::read(fields));
     if let Some(asset) = site.stand_in()
         && is_navigation(fields, locator.path)

@@ -22,6 +22,10 @@ const ROW: usize = 32;
 /// Where things stand in the first row.
 const SERVING: usize = 0;
 const LAST_GENERATION: usize = 1;
+const LEADER: usize = 2;
+const RELOADS: usize = 3;
+const DOUBTS: usize = 4;
+const CUT: usize = 5;
 
 /// Where things stand in the other rows.
 const HOLDER: usize = 0;
@@ -102,6 +106,57 @@ impl<'w> Board<'w> {
         self.words[LAST_GENERATION].fetch_add(1, Ordering::Relaxed) + 1
     }
 
+    /// The process that leads: whoever else did finds here that it does not any more.
+    pub fn leader(&self) -> i32 {
+        let pid = self.words[LEADER].load(Ordering::Acquire);
+        i32::try_from(pid).unwrap_or(0)
+    }
+
+    /// Says who leads from now on.
+    pub fn lead(&self, pid: i32) {
+        self.words[LEADER].store(pid.cast_unsigned().into(), Ordering::Release);
+    }
+
+    /// Asks for a look at the folder.
+    pub fn ask_reload(&self) {
+        self.words[RELOADS].fetch_add(1, Ordering::Release);
+    }
+
+    /// How often that was asked for.
+    pub fn reloads(&self) -> u64 {
+        self.words[RELOADS].load(Ordering::Acquire)
+    }
+
+    /// Takes note that a file is not what it was when it was compiled.
+    pub fn doubt(&self) {
+        self.words[DOUBTS].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often that was noticed.
+    pub fn doubts(&self) -> u64 {
+        self.words[DOUBTS].load(Ordering::Relaxed)
+    }
+
+    /// Has the workers of this generation, and of all before it, leave at once.
+    pub fn cut(&self, generation: u64) {
+        self.words[CUT].fetch_max(generation, Ordering::Relaxed);
+    }
+
+    /// Whether a generation is to leave at once.
+    pub fn is_cut(&self, generation: u64) -> bool {
+        self.words[CUT].load(Ordering::Relaxed) >= generation
+    }
+
+    /// How many rows nobody has.
+    pub fn free(&self) -> usize {
+        self.rows().filter(Row::is_free).count()
+    }
+
+    /// The row that a child has.
+    pub fn row_of(&self, child: i32) -> Option<Row<'w>> {
+        self.rows().find(|row| row.holder() == Some(child))
+    }
+
     /// The rows of processes, had by somebody or not.
     pub fn rows(&self) -> impl Iterator<Item = Row<'w>> + use<'w> {
         self.words.chunks_exact(ROW).skip(1).map(|words| Row { words })
@@ -149,6 +204,10 @@ impl Row<'_> {
         let word = self.get(HOLDER);
         let pid = word & u64::from(u32::MAX);
         if word >> 32 == Holder::CHILD { i32::try_from(pid).ok() } else { None }
+    }
+
+    fn is_free(&self) -> bool {
+        self.get(HOLDER) == Holder::Nobody.word()
     }
 
     /// Gives a sign of life.

@@ -1,6 +1,7 @@
 //! The command line and the environment, read into a [`Config`].
 
 mod settings;
+mod values;
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -43,7 +44,7 @@ pub fn parse(
             Arg::Short('V') | Arg::Long("version") => return Ok(Command::Print(version())),
             Arg::Long("timeout") if check.is_some() => {
                 let value = text(args.value().map_err(mistake)?, "--timeout")?;
-                let timeout = settings::duration(&value);
+                let timeout = values::duration(&value);
                 check = Some(
                     timeout
                         .map_err(|mend| Failure::user(format!("--timeout: {value:?} {mend}")))?,

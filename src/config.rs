@@ -34,6 +34,8 @@ pub struct Config {
     pub memory_max: Option<u64>,
     /// Most files kept open; by default [`OPEN_MAX`], or less under a low descriptor limit.
     pub open_max: Option<usize>,
+    /// Largest text that gets a gzip twin, in bytes; 0 for none.
+    pub gzip_max: u64,
     /// Most files and folders of a site.
     pub files_max: usize,
     /// Most connections of each worker; by default [`CONNECTIONS_MAX`], or less under a low
@@ -45,6 +47,16 @@ pub struct Config {
     pub watchdog: Duration,
     /// How long answers in flight may take once tine is told to stop.
     pub drain_timeout: Duration,
+    /// Whether the kernel is asked to tell of changes in the folder.
+    pub watch: bool,
+    /// How long nothing must have changed in the folder before it is looked at.
+    pub settle: Duration,
+    /// How long until the folder is looked at although nobody told of a change.
+    pub rescan: Duration,
+    /// How long a file with a name made from its content is served once it is gone.
+    pub retire_after: Duration,
+    /// How long a missing folder is waited for at the start.
+    pub root_wait: Duration,
 }
 
 /// Default of [`Config::memory_max`] where there is enough, in bytes.
@@ -90,11 +102,17 @@ impl Default for Config {
             inline_max: 64 * 1024,
             memory_max: None,
             open_max: None,
+            gzip_max: 8 * 1024 * 1024,
             files_max: 2_000_000,
             connections_max: None,
             limits: Limits::default(),
             watchdog: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(20),
+            watch: true,
+            settle: Duration::from_millis(100),
+            rescan: Duration::from_secs(30),
+            retire_after: Duration::from_secs(60 * 60),
+            root_wait: Duration::ZERO,
         }
     }
 }

@@ -14,6 +14,7 @@
 //! An idle connection holds no memory but this struct: bytes are parsed where they were read, and
 //! only what cannot be answered yet is kept.
 
+mod handed;
 mod kept;
 
 use std::io;
@@ -32,6 +33,7 @@ use crate::http::status::Status;
 use crate::response::{Follows, Outgoing, Response};
 use crate::site::{Large, Opened, Site};
 
+pub use handed::Handed;
 use kept::Kept;
 
 /// How long an idle connection is given for a last request once the server is draining.
@@ -65,9 +67,10 @@ pub struct Turn<'t, 's> {
 pub enum Phase {
     /// They are kept for as long as their clients want, within the limits.
     Serving,
-    /// Each answer is its connection's last: another generation serves newcomers.
+    /// Each is handed over to the generation that serves now, as soon as it has nothing to send.
     Retiring,
-    /// The same, and idle connections have a moment for a last request: tine ends.
+    /// Each answer is its connection's last, and idle connections have a moment for a last request:
+    /// tine ends.
     Draining,
 }
 
@@ -129,6 +132,29 @@ impl<'s> Conn<'s> {
         let deadline = turn.now + turn.limits.head_timeout;
         let state = State::Waiting(Awaited::First);
         Self { state, deadline, kept: Kept::default() }
+    }
+
+    /// A connection that was handed over. What it has brought is read by [`Conn::resume`].
+    pub fn adopted(handed: Handed<'_>, turn: &Turn<'_, 's>) -> Self {
+        let Handed { awaited, left, kept: bytes, .. } = handed;
+        let mut kept = Kept::default();
+        kept.push(bytes);
+        Self { state: State::Waiting(awaited), deadline: turn.now + left, kept }
+    }
+
+    /// What is to be handed over of it; none while it has something to send, or is in the middle of
+    /// a body.
+    pub fn handed(&self, generation: u64, now: Instant) -> Option<Handed<'_>> {
+        let State::Waiting(awaited) = self.state else { return None };
+        let left = self.deadline.saturating_duration_since(now);
+        Some(Handed { generation, awaited, left, kept: self.kept.bytes() })
+    }
+
+    /// Reads on in what is kept: it was handed over, or it could not be.
+    pub fn resume(&mut self, turn: &mut Turn<'_, 's>) {
+        if !self.kept.is_empty() && matches!(self.state, State::Waiting(_)) {
+            self.read_kept(turn);
+        }
     }
 
     /// What to do next.
@@ -212,8 +238,9 @@ impl<'s> Conn<'s> {
         if turn.phase == Phase::Draining {
             self.drain(turn.now);
         }
-        if !self.kept.is_empty() {
-            self.read_kept(turn);
+        // Another generation answers what comes behind, if it can be handed over.
+        if turn.phase != Phase::Retiring {
+            self.resume(turn);
         }
     }
 
@@ -346,7 +373,7 @@ impl<'s> Conn<'s> {
     }
 
     fn respond(&mut self, mut plan: Plan<'s>, turn: &mut Turn<'_, 's>) {
-        if turn.phase != Phase::Serving {
+        if turn.phase == Phase::Draining {
             plan.persistence = Persistence::Close;
         }
         if plan.file().is_some() {

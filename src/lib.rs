@@ -15,5 +15,6 @@ pub mod http;
 pub mod process;
 pub mod response;
 pub mod site;
+pub mod succession;
 pub mod supervisor;
 mod sys;

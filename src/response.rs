@@ -122,7 +122,7 @@ impl<'s> Chosen<'s> {
         Some(match pick.content() {
             Content::Held(held) => Self {
                 pick,
-                validators: Validators { etag: pick.etag(), modified: pick.modified() },
+                validators: pick.validators(),
                 size: held.body().len() as u64,
                 origin: Origin::Held(held.body()),
             },
@@ -131,7 +131,7 @@ impl<'s> Chosen<'s> {
                 let Opened { source, facts } = opened;
                 Self {
                     pick,
-                    validators: Validators { etag: None, modified: facts.last_modified(now) },
+                    validators: pick.validators_of(&facts, now),
                     size: facts.size,
                     origin: Origin::File(source, facts),
                 }

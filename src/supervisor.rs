@@ -23,6 +23,8 @@ pub enum Event {
     Started { post: usize, pid: i32 },
     /// None could be.
     NotStarted { post: usize },
+    /// A post has gone over to another child, without a gap.
+    Succeeded { post: usize, pid: i32 },
     /// One of the supervisor's own turns is over, at which a child's heart had beaten this often. A
     /// child that holds no post is an orphan, adopted from a publisher that died.
     Beat { pid: i32, count: u64 },
@@ -115,6 +117,15 @@ impl Supervisor {
         }
     }
 
+    /// Leaves posts that are to be filled vacant until a later time.
+    pub fn put_off(&mut self, until: Instant) {
+        for post in &mut self.posts {
+            if let Holder::Nobody { until: due } = &mut post.holder {
+                *due = until.max(*due);
+            }
+        }
+    }
+
     /// Whether everybody was asked to leave.
     pub fn is_ending(&self) -> bool {
         self.end.is_some()
@@ -130,6 +141,10 @@ impl Supervisor {
                 }
             }
             Event::NotStarted { post } => self.posts[post].vacate(Duration::ZERO, now),
+            Event::Succeeded { post, pid } => {
+                self.adopted.retain(|child| child.pid != pid);
+                self.posts[post].holder = Holder::Child(Child::new(pid, now));
+            }
             Event::Beat { pid, count } => self.beat(pid, count, now),
             Event::Died { pid, was_ready } => {
                 self.adopted.retain(|child| child.pid != pid);

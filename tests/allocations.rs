@@ -11,9 +11,10 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use tine::board::Board;
 use tine::http::limits::Limits;
+use tine::process::handover::Handover;
 use tine::process::word::Word;
 use tine::process::worker::{Seat, Worker};
-use tine::site::{Root, Rules, Site, compile};
+use tine::site::{Job, Root, Rules, Site, compile};
 
 /// Counts the allocations of the thread that asks for it.
 struct Counting;
@@ -54,7 +55,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-fn site() -> (tempfile::TempDir, &'static Site) {
+fn site() -> (tempfile::TempDir, Site) {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("small.txt"), vec![b'x'; 1024]).unwrap();
     fs::write(folder.path().join("large.bin"), vec![b'x'; 3_000_000]).unwrap();
@@ -62,8 +63,9 @@ fn site() -> (tempfile::TempDir, &'static Site) {
     let large = fs::File::options().append(true).open(folder.path().join("large.bin")).unwrap();
     large.set_modified(UNIX_EPOCH + Duration::from_secs(1_000_000_000)).unwrap();
     let rules = Rules::default();
-    let compiled = compile(Root::new(folder.path()).unwrap(), &rules, 2_000_000_000).unwrap();
-    (folder, Box::leak(Box::new(compiled.site)))
+    let (root, job) = (Root::new(folder.path()).unwrap(), Job::first(&rules, 2_000_000_000));
+    let outcome = compile(root, &job, Site::default(), &mut |_| ()).unwrap();
+    (folder, outcome.ready().unwrap().site)
 }
 
 /// Asks `rounds` times on one connection, and returns how much of an answer has come each time.
@@ -85,6 +87,7 @@ fn a_kept_connection_is_answered_without_an_allocation() {
     let (_say_drain, drain) = Word::new().unwrap();
     let (say_leave, leave) = Word::new().unwrap();
     let (_say_look, look) = Word::new().unwrap();
+    let (_say_gone, gone) = Word::new().unwrap();
     let words: Vec<_> = (0..Board::words(1)).map(|_| AtomicU64::new(0)).collect();
     let board = Board::new(words.leak());
     board.serve(1);
@@ -94,8 +97,10 @@ fn a_kept_connection_is_answered_without_an_allocation() {
         board,
         row: board.claim(1).unwrap(),
         listeners: vec![listener],
+        handover: Handover::new().unwrap(),
         connections_max: 100,
         look,
+        gone,
         ready: None,
         drain,
         leave,

@@ -1,13 +1,15 @@
 //! The table of settings: the one place that knows their names, defaults and meanings. The help,
 //! the environment's names and the README's table come from it or are tested against it.
 
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::{Component, Path};
-use std::time::Duration;
 
-use crate::config::{Config, Listen, User};
+use crate::config::Config;
 use crate::http::extra::Extra;
+
+use super::values::{
+    INDEX, count, duration, duration_or_none, listen, positive_count, positive_size, size, spa,
+    user, watchdog,
+};
 
 /// A setting.
 pub struct Setting {
@@ -141,6 +143,11 @@ pub const SETTINGS: &[Setting] = &[
         Ok(())
     })
     .limit(),
+    Setting::new("gzip-max", "SIZE", "8MiB", "largest text with a gzip twin", |config, value| {
+        config.gzip_max = size(value)?;
+        Ok(())
+    })
+    .limit(),
     Setting::new("files-max", "N", "2000000", "most files and folders", |config, value| {
         config.files_max = positive_count(value)?;
         Ok(())
@@ -254,105 +261,45 @@ pub const SETTINGS: &[Setting] = &[
         },
     )
     .limit(),
+    Setting::new("watch", "auto/off", "auto", "notice changes by inotify", |config, value| {
+        config.watch = match value {
+            "auto" => true,
+            "off" => false,
+            _ => return Err("is neither auto nor off".to_owned()),
+        };
+        Ok(())
+    })
+    .limit(),
+    Setting::new("settle", "TIME", "100ms", "quiet after a change, to reload", |config, value| {
+        config.settle = duration(value)?;
+        Ok(())
+    })
+    .limit(),
+    Setting::new("rescan", "TIME", "30s", "between looks without a notice", |config, value| {
+        config.rescan = duration(value)?;
+        Ok(())
+    })
+    .limit(),
+    Setting::new(
+        "retire-after",
+        "TIME",
+        "1h",
+        "hashed names are served once gone; 0s off",
+        |config, value| {
+            config.retire_after = duration_or_none(value)?;
+            Ok(())
+        },
+    )
+    .limit(),
+    Setting::new(
+        "root-wait",
+        "TIME",
+        "0s",
+        "for a missing folder at the start",
+        |config, value| {
+            config.root_wait = duration_or_none(value)?;
+            Ok(())
+        },
+    )
+    .limit(),
 ];
-
-/// The page of a site that has one only.
-const INDEX: &str = "index.html";
-
-/// A path beneath the root; the root itself may be missing as yet, or another one tomorrow.
-fn spa(config: &mut Config, value: &str) -> Result<(), String> {
-    let path = Path::new(value.trim_start_matches('/'));
-    if ["true", "false", "yes", "no", "1", "0"].contains(&value.to_ascii_lowercase().as_str()) {
-        return Err("is not a file of the site; write on, off, or index.html".to_owned());
-    }
-    let is_plain = path.components().all(|part| matches!(part, Component::Normal(_)));
-    if !is_plain || value.is_empty() || value.ends_with('/') {
-        return Err("is not a file of the site; write index.html or app/index.html".to_owned());
-    }
-    config.spa = match value {
-        "off" => None,
-        "on" => Some(INDEX.into()),
-        _ => Some(path.components().collect()),
-    };
-    Ok(())
-}
-
-/// Most addresses that can be listened on.
-const LISTEN_MAX: usize = 32;
-
-fn listen(config: &mut Config, value: &str) -> Result<(), String> {
-    let address: SocketAddr = value
-        .parse()
-        .map_err(|_| "is not an address with a port; write 127.0.0.1:8080 or [::]:8080")?;
-    match &mut config.listen {
-        Listen::Everywhere(_) => config.listen = Listen::On(vec![address]),
-        Listen::On(addresses) if addresses.contains(&address) => {
-            return Err("is there twice; write it once".to_owned());
-        }
-        Listen::On(addresses) if addresses.len() == LISTEN_MAX => {
-            return Err(format!("is one too many; {LISTEN_MAX} addresses are the most"));
-        }
-        Listen::On(addresses) => addresses.push(address),
-    }
-    Ok(())
-}
-
-/// `UID` or `UID:GID`; a group that is not given has the user's number.
-fn user(value: &str) -> Option<User> {
-    let (uid, gid) = value.split_once(':').unwrap_or((value, value));
-    // The highest number means "no change" to setuid(2).
-    let id = |text: &str| text.parse().ok().filter(|&id| id < u32::MAX);
-    Some(User { uid: id(uid)?, gid: id(gid)? })
-}
-
-fn count(value: &str) -> Result<usize, String> {
-    value.parse().map_err(|_| "is not a number; write digits, such as 100".to_owned())
-}
-
-fn positive_count(value: &str) -> Result<usize, String> {
-    match count(value)? {
-        0 => Err("would leave nothing to serve; write 1 or more".to_owned()),
-        count => Ok(count),
-    }
-}
-
-/// A heart beats once a second, and one that is listened to once a second may miss a beat.
-fn watchdog(value: &str) -> Result<Duration, String> {
-    match duration(value)? {
-        short if short < Duration::from_secs(3) => Err("is too short; write 3s or more".to_owned()),
-        watchdog => Ok(watchdog),
-    }
-}
-
-pub(super) fn duration(value: &str) -> Result<Duration, String> {
-    const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-    match humantime::parse_duration(value) {
-        Ok(Duration::ZERO) => Err("would end everything at once; write 1ms or more".to_owned()),
-        Ok(duration) if duration > LONGEST => Err("is longer than a year".to_owned()),
-        Ok(duration) => Ok(duration),
-        Err(_) => Err("is not a duration; write 10s, 500ms or 1m 30s".to_owned()),
-    }
-}
-
-/// Bytes, or a number with KiB, MiB or GiB behind it.
-fn size(value: &str) -> Result<u64, String> {
-    let digits = value.trim_end_matches(|letter: char| !letter.is_ascii_digit());
-    let unit: u64 = match value[digits.len()..].trim_start() {
-        "" | "B" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        _ => 0,
-    };
-    digits
-        .parse::<u64>()
-        .ok()
-        .and_then(|number| number.checked_mul(unit))
-        .filter(|_| unit > 0)
-        .ok_or_else(|| "is not a size; write bytes, or 64KiB, 8MiB, 1GiB".to_owned())
-}
-
-fn positive_size(value: &str) -> Result<usize, String> {
-    let size = usize::try_from(size(value)?).map_err(|_| "is too large".to_owned())?;
-    if size == 0 { Err("would refuse everything; write 1 or more".to_owned()) } else { Ok(size) }
-}

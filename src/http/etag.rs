@@ -16,8 +16,13 @@ pub struct ETag([u8; TEXT]);
 impl ETag {
     /// The tag of a body.
     pub fn of(body: &[u8]) -> Self {
+        let mut hash = Hash::default();
+        hash.add(body);
+        hash.etag()
+    }
+
+    fn from_digest(digest: &[u8]) -> Self {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let digest = Sha256::digest(body);
         let mut text = [b'"'; TEXT];
         for (pair, byte) in text[1..].chunks_exact_mut(2).zip(&digest[..KEPT]) {
             pair[0] = DIGITS[usize::from(byte >> 4)];
@@ -39,6 +44,22 @@ impl ETag {
     /// The tag with its quotes.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("quotes and hex digits are ASCII")
+    }
+}
+
+/// A tag in the making, of a body that comes in parts.
+#[derive(Default)]
+pub struct Hash(Sha256);
+
+impl Hash {
+    /// Takes the next part.
+    pub fn add(&mut self, part: &[u8]) {
+        self.0.update(part);
+    }
+
+    /// The tag of all parts together.
+    pub fn etag(self) -> ETag {
+        ETag::from_digest(&self.0.finalize())
     }
 }
 

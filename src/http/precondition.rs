@@ -29,14 +29,35 @@ pub enum Verdict {
 /// to be found out first. A date that cannot be read is passed over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Conditions {
-    /// Whether `If-Match` fits.
-    matches: Option<bool>,
-    /// Whether `If-None-Match` fits.
-    none_matches: Option<bool>,
+    /// What `If-Match` lists.
+    matches: Option<Listed>,
+    /// What `If-None-Match` lists.
+    none_matches: Option<Listed>,
     /// In seconds since 1970.
     unmodified_since: Option<u64>,
     /// In seconds since 1970.
     modified_since: Option<u64>,
+}
+
+/// What a list of tags has of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Listed {
+    /// `*`: whatever there is.
+    Anything,
+    /// The tag that it was compared with.
+    Ours,
+    Others,
+}
+
+impl Listed {
+    /// Whether it fits what there is; the tag may have turned out not to be that of it.
+    fn fits(self, etag: Option<ETag>) -> bool {
+        match self {
+            Self::Anything => true,
+            Self::Ours => etag.is_some(),
+            Self::Others => false,
+        }
+    }
 }
 
 impl Conditions {
@@ -56,15 +77,16 @@ impl Conditions {
     }
 
     /// Weighs them in the order of RFC 9110 §13.2.2, for GET and HEAD and an answer that would be
-    /// 200. A date is not compared with one that there is not.
-    pub fn weigh(&self, modified: Option<u64>) -> Verdict {
+    /// 200. A date is not compared with one that there is not. The tag is the one that they were
+    /// read for, or none if that has turned out not to be the representation's.
+    pub fn weigh(&self, Validators { etag, modified }: Validators) -> Verdict {
         let since = |limit: Option<u64>| limit.zip(modified);
         let fails = match self.matches {
-            Some(fits) => !fits,
+            Some(listed) => !listed.fits(etag),
             None => since(self.unmodified_since).is_some_and(|(limit, modified)| modified > limit),
         };
         let is_unchanged = match self.none_matches {
-            Some(fits) => fits,
+            Some(listed) => listed.fits(etag),
             None => since(self.modified_since).is_some_and(|(limit, modified)| modified <= limit),
         };
         match (fails, is_unchanged) {
@@ -76,8 +98,15 @@ impl Conditions {
 }
 
 /// Whether the field is `*`, or has a tag that fits.
-fn lists(fields: &Fields<'_, '_>, name: Name, fits: impl Fn(Tag<'_>) -> bool) -> bool {
-    fields.lines(name).any(|line| line == b"*" || Tags(line).any(&fits))
+fn lists(fields: &Fields<'_, '_>, name: Name, fits: impl Fn(Tag<'_>) -> bool) -> Listed {
+    let any = |fits: &dyn Fn(&[u8]) -> bool| fields.lines(name).any(fits);
+    if any(&|line| line == b"*") {
+        Listed::Anything
+    } else if any(&|line| Tags(line).any(&fits)) {
+        Listed::Ours
+    } else {
+        Listed::Others
+    }
 }
 
 /// Any of the three date formats (RFC 9110 §5.6.7), as seconds since 1970.
@@ -135,7 +164,7 @@ mod tests {
         let block = format!("{block}\r\n\r\n");
         let mut slots = Slots::new();
         let parsed = Fields::parse(block.as_bytes(), &mut slots, 9).unwrap();
-        Conditions::read(&parsed.unwrap().0, || validators.etag).weigh(validators.modified)
+        Conditions::read(&parsed.unwrap().0, || validators.etag).weigh(validators)
     }
 
     #[test]

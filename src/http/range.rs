@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::etag::ETag;
 use super::fields::{Fields, Name};
-use super::precondition::seconds;
+use super::precondition::{Validators, seconds};
 
 /// What a request asks for, as long as the size of the representation is not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,8 +31,11 @@ enum Spec {
 /// What the ranges depend on (RFC 9110 §13.1.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum IfRange {
-    /// Nothing, or a tag that has been compared.
-    Settled(bool),
+    Nothing,
+    /// The tag that it was compared with, or another one.
+    Tag {
+        is_ours: bool,
+    },
     /// The very time of the last modification, in seconds since 1970.
     Modified(u64),
 }
@@ -68,19 +71,21 @@ impl Asked {
             match seconds(value) {
                 Some(second) => IfRange::Modified(second),
                 // Weak tags and lists are never the very same (RFC 9110 §8.8.3.2).
-                None => IfRange::Settled(etag()?.as_bytes() == value),
+                None => IfRange::Tag { is_ours: etag()?.as_bytes() == value },
             }
         } else {
-            IfRange::Settled(true)
+            IfRange::Nothing
         };
         Some(Self { specs, condition })
     }
 
-    /// What it comes to for a representation of `size` octets that was last modified then.
-    pub fn of(&self, size: u64, modified: Option<u64>) -> Extent {
+    /// What it comes to for a representation of `size` octets with these validators. The tag is the
+    /// one that it was read for, or none if that has turned out not to be the representation's.
+    pub fn of(&self, size: u64, validators: Validators) -> Extent {
         let applies = match self.condition {
-            IfRange::Settled(fits) => fits,
-            IfRange::Modified(second) => modified == Some(second),
+            IfRange::Nothing => true,
+            IfRange::Tag { is_ours } => is_ours && validators.etag.is_some(),
+            IfRange::Modified(second) => validators.modified == Some(second),
         };
         match &self.specs {
             _ if !applies => Extent::Whole,
@@ -185,7 +190,9 @@ mod tests {
         let mut slots = Slots::new();
         let parsed = Fields::parse(block.as_bytes(), &mut slots, 9).unwrap();
         let asked = Asked::read(&parsed.unwrap().0, RANGES_MAX, || Some(etag));
-        asked.map_or(Extent::Whole, |asked| asked.of(size, MODIFIED))
+        asked.map_or(Extent::Whole, |asked| {
+            asked.of(size, Validators { etag: Some(etag), modified: MODIFIED })
+        })
     }
 
     fn range(value: &str, size: u64) -> Extent {

@@ -13,6 +13,8 @@ use crate::supervisor::{Action, Event, Supervisor};
 use crate::sys::fork::fork;
 use crate::sys::signals;
 
+use super::line::Line;
+use super::word::Speaker;
 use super::{failed, say};
 
 /// How often hearts are looked at.
@@ -35,6 +37,10 @@ pub(super) struct Crew {
     board: Board<'static>,
     /// The children with posts, until they are reaped.
     children: Vec<Child>,
+    /// Another one, without a post.
+    aside: Option<Child>,
+    /// What the one post hangs on, if it goes over from child to child.
+    line: Option<Line>,
     parent: Pid,
     turn_at: Instant,
     /// Whether the last start failed, which is said once.
@@ -54,6 +60,8 @@ struct Child {
 pub(super) struct Death {
     pub(super) pid: Pid,
     status: WaitStatus,
+    /// Whether it had come so far as to do its work.
+    was_ready: bool,
 }
 
 impl Death {
@@ -73,6 +81,14 @@ impl Death {
             other => format!("{other:?}"),
         }
     }
+}
+
+/// What a fork has led to.
+pub(super) enum Forked<Parent> {
+    Parent(Parent),
+    Child(Row<'static>),
+    /// There was no row, or no process, for this reason.
+    Not(&'static str),
 }
 
 /// Where acting has led to.
@@ -100,10 +116,33 @@ impl Crew {
             supervisor: Supervisor::new(posts, watchdog, now),
             board,
             children: Vec::new(),
+            aside: None,
+            line: None,
             parent: getpid(),
             turn_at: now + TURN,
             is_short: false,
         }
+    }
+
+    /// The same crew with its one post on a line: it goes over from child to child.
+    pub(super) fn on_line(self) -> Self {
+        Self { line: Some(Line::default()), ..self }
+    }
+
+    /// The same crew, with its posts to be filled at a later time.
+    pub(super) fn put_off(mut self, until: Instant) -> Self {
+        self.supervisor.put_off(until);
+        self
+    }
+
+    /// The process whose children these are.
+    pub(super) fn parent(&self) -> Pid {
+        self.parent
+    }
+
+    /// The end of the line for the child that was born to hold it.
+    pub(super) fn take_line(&mut self) -> Option<Speaker> {
+        self.line.as_mut().and_then(Line::let_go)
     }
 
     /// Does all that is due.
@@ -129,7 +168,9 @@ impl Crew {
     /// Looks after the children: reaps the dead and, once a second, listens for heartbeats.
     /// Returns those that held posts and are dead now.
     pub(super) fn tend(&mut self, now: Instant) -> Vec<Death> {
-        let deaths = self.reap(now);
+        self.follow_office(now);
+        let mut deaths = self.reap(now);
+        deaths.extend(self.end_of_line(now));
         if now >= self.turn_at {
             self.listen(now);
         }
@@ -165,6 +206,33 @@ impl Crew {
         }
     }
 
+    /// Whoever has taken office without a gap has the post from then on.
+    fn follow_office(&mut self, now: Instant) {
+        let Some(line) = &mut self.line else { return };
+        let leader = Pid::from_raw(self.board.leader());
+        let has_post = self.children.iter().any(|child| child.pid == leader);
+        let is_known = has_post || line.departed.as_ref().is_some_and(|death| death.pid == leader);
+        if let Some(row) = self.board.row_of(leader.as_raw()).filter(|_| !is_known) {
+            line.departed = None;
+            self.children = vec![Child { pid: leader, row, beats_before: row.beats() }];
+            self.supervisor.handle(Event::Succeeded { post: 0, pid: leader.as_raw() }, now);
+        }
+    }
+
+    /// The death of the last one who could lead; before that the post is not vacant, whoever died.
+    fn end_of_line(&mut self, now: Instant) -> Option<Death> {
+        self.follow_office(now);
+        let line = self.line.as_mut().filter(|line| line.has_ended())?;
+        let death = line.departed.take()?;
+        self.died(&death, now);
+        Some(death)
+    }
+
+    fn died(&mut self, death: &Death, now: Instant) {
+        let (pid, was_ready) = (death.pid.as_raw(), death.was_ready);
+        self.supervisor.handle(Event::Died { pid, was_ready }, now);
+    }
+
     /// Waits for everybody to leave, until `deadline`.
     pub(super) fn stop(&mut self, deadline: Instant, now: Instant) {
         self.supervisor.handle(Event::Stop { deadline }, now);
@@ -191,34 +259,17 @@ impl Crew {
 
     /// Forks a child for a post; its row, in the child.
     fn start(&mut self, post: usize, now: Instant) -> Result<Option<Row<'static>>, Failure> {
-        let parent = self.parent.as_raw();
-        let outcome = self.board.claim(parent).ok_or("too many of those before it are still there");
-        let outcome = outcome.and_then(|row| match fork() {
-            Ok(fate) => Ok((row, fate)),
-            Err(errno) => {
-                row.unclaim(parent);
-                Err(match errno {
-                    Errno::EAGAIN => "a limit on processes is reached (pids.max, ulimit -u)",
-                    _ => errno.desc(),
-                })
-            }
-        });
-        match outcome {
-            Ok((row, ForkResult::Parent { child })) => {
+        if let Some(line) = &mut self.line {
+            line.lay()?;
+        }
+        match self.fork_child()? {
+            Forked::Child(row) => return Ok(Some(row)),
+            Forked::Parent(child) => {
                 self.is_short = false;
-                let beats_before = row.beats();
-                self.children.push(Child { pid: child, row, beats_before });
-                self.supervisor.handle(Event::Started { post, pid: child.as_raw() }, now);
+                self.supervisor.handle(Event::Started { post, pid: child.pid.as_raw() }, now);
+                self.children.push(child);
             }
-            Ok((row, ForkResult::Child)) => {
-                signals::leave_to_master().map_err(failed("cannot set up a process"))?;
-                return if row.take(parent, getpid().as_raw()) {
-                    Ok(Some(row))
-                } else {
-                    Err(Failure::system("the process that wanted this one has died"))
-                };
-            }
-            Err(reason) => {
+            Forked::Not(reason) => {
                 if !self.is_short {
                     say(&format!("cannot start a {}: {reason}; trying again", self.role));
                 }
@@ -226,11 +277,62 @@ impl Crew {
                 self.supervisor.handle(Event::NotStarted { post }, now);
             }
         }
+        if let Some(line) = &mut self.line {
+            line.let_go();
+        }
         Ok(None)
+    }
+
+    /// Forks a child without a post, one at a time: its death is reported and nothing else done
+    /// about it.
+    ///
+    /// # Errors
+    /// In a child that cannot begin.
+    pub(super) fn fork_aside(&mut self) -> Result<Forked<Pid>, Failure> {
+        Ok(match self.fork_child()? {
+            Forked::Parent(child) => {
+                let pid = child.pid;
+                self.aside = Some(child);
+                Forked::Parent(pid)
+            }
+            Forked::Child(row) => Forked::Child(row),
+            Forked::Not(reason) => Forked::Not(reason),
+        })
+    }
+
+    fn fork_child(&self) -> Result<Forked<Child>, Failure> {
+        let parent = self.parent.as_raw();
+        let Some(row) = self.board.claim(parent) else {
+            return Ok(Forked::Not("too many of those before it are still there"));
+        };
+        match fork() {
+            Ok(ForkResult::Parent { child }) => {
+                Ok(Forked::Parent(Child { pid: child, row, beats_before: row.beats() }))
+            }
+            Ok(ForkResult::Child) => {
+                signals::leave_to_master().map_err(failed("cannot set up a process"))?;
+                if row.take(parent, getpid().as_raw()) {
+                    Ok(Forked::Child(row))
+                } else {
+                    Err(Failure::system("the process that wanted this one has died"))
+                }
+            }
+            Err(errno) => {
+                row.unclaim(parent);
+                Ok(Forked::Not(match errno {
+                    Errno::EAGAIN => "a limit on processes is reached (pids.max, ulimit -u)",
+                    _ => errno.desc(),
+                }))
+            }
+        }
     }
 
     /// Kills a child that is not reaped yet, and therefore keeps its pid to itself.
     fn kill(&self, child: Pid) {
+        if !is_own_child(child) {
+            // It is the child of a leader that is about to go.
+            return;
+        }
         if !self.supervisor.is_ending() {
             let has_post = self.children.iter().any(|other| other.pid == child);
             let role = if has_post { self.role } else { "orphaned worker" };
@@ -248,8 +350,14 @@ impl Crew {
             match waitid(Id::All, dead | WaitPidFlag::WNOWAIT) {
                 Ok(status) => {
                     let Some(pid) = status.pid() else { return deaths };
-                    if self.bury(pid, now) {
-                        deaths.push(Death { pid, status });
+                    let (was_own, was_ready) = self.bury(pid);
+                    let death = Death { pid, status, was_ready };
+                    match &mut self.line {
+                        Some(line) if was_own => line.departed = Some(death),
+                        _ => {
+                            self.died(&death, now);
+                            deaths.extend(was_own.then_some(death));
+                        }
                     }
                     let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
                 }
@@ -262,18 +370,21 @@ impl Crew {
         }
     }
 
-    /// Takes note of a death, and clears the board; whether it was a child with a post.
-    fn bury(&mut self, dead: Pid, now: Instant) -> bool {
+    /// Clears the board of a child that died; whether this process had forked it for itself, and
+    /// whether it was ready for its work.
+    fn bury(&mut self, dead: Pid) -> (bool, bool) {
         let at = self.children.iter().position(|child| child.pid == dead);
-        let child = at.map(|at| self.children.swap_remove(at));
+        let child = match at {
+            Some(at) => Some(self.children.swap_remove(at)),
+            None => self.aside.take_if(|aside| aside.pid == dead),
+        };
         let was_ready = child.as_ref().is_some_and(|child| child.row.is_ready());
         self.board.bury(dead.as_raw());
-        if let Some(Child { row, .. }) = child {
+        if let Some(Child { row, .. }) = &child {
             // It may have died before it took its row.
             row.unclaim(self.parent.as_raw());
         }
-        self.supervisor.handle(Event::Died { pid: dead.as_raw(), was_ready }, now);
-        at.is_some()
+        (child.is_some(), was_ready)
     }
 }
 

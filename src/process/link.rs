@@ -44,7 +44,7 @@ pub(super) enum Progress {
 }
 
 impl<'s> Link<'s> {
-    /// A link that was just accepted.
+    /// A link that was just accepted, or handed over: its bytes are looked at unasked.
     pub(super) fn new(stream: TcpStream, conn: Conn<'s>) -> Self {
         let (readable, writable, ended, is_unfinished) = (true, true, false, false);
         Self { stream, conn, readable, writable, ended, is_unfinished }

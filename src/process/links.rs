@@ -1,6 +1,7 @@
 //! The connections of a worker: which of them want their turn, and which have been idle longest.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use mio::event::Event;
 use slab::Slab;
@@ -95,7 +96,7 @@ impl<'s> Links<'s> {
             }
             Progress::Closed => {
                 self.idle.take_out(key);
-                // No other process holds this socket: closing it ends its registration too.
+                // No other process watches this socket: closing it ends its registration too.
                 drop(self.slab.remove(key));
             }
         }
@@ -128,6 +129,27 @@ impl<'s> Links<'s> {
             }
         }
         false
+    }
+
+    /// Those that could be handed over now, by their keys.
+    pub(super) fn keys_to_give(&mut self, now: Instant) -> Vec<usize> {
+        let links = self.slab.iter_mut();
+        links.filter_map(|(key, link)| link.conn().handed(0, now).map(|_| key)).collect()
+    }
+
+    pub(super) fn link(&mut self, key: usize) -> &mut Link<'s> {
+        &mut self.slab[key]
+    }
+
+    /// Forgets a link that was handed over.
+    pub(super) fn remove(&mut self, key: usize) {
+        self.note(key, Progress::Closed);
+    }
+
+    /// Takes a link on that could not be handed over.
+    pub(super) fn resume(&mut self, key: usize, input: &mut [u8], turn: &mut Turn<'_, 's>) {
+        self.slab[key].conn().resume(turn);
+        self.pump(key, input, turn);
     }
 
     /// Tells the links whose deadline has passed; they are taken on in the next turn. Those that

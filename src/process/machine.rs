@@ -19,6 +19,11 @@ const OTHER_PROCESSES: u64 = 6;
 const GENERATIONS: u64 = 3;
 /// What a worker may need of a container's memory beside the site, in bytes.
 const WORKER_MEMORY: u64 = 8 * 1024 * 1024;
+/// Least rows of the board, and how many there are for each worker.
+const ROWS_MIN: usize = 64;
+const ROWS_PER_WORKER: usize = 8;
+/// Generations that must have rows: one that serves, the next, and one to take over from both.
+const MIN_GENERATIONS: usize = 3;
 /// Descriptors of a worker that are neither connections nor files of the site: listeners, pipes,
 /// the poll, and some to spare.
 const OTHER_DESCRIPTORS: usize = 48;
@@ -39,6 +44,8 @@ pub(super) struct Allowance {
     pub(super) workers: usize,
     /// What their number comes from.
     pub(super) reason: &'static str,
+    /// Rows of the board: most processes but the master.
+    pub(super) rows: usize,
     /// What the site may cost.
     pub(super) site: SiteLimits,
     /// Most connections of each worker.
@@ -63,6 +70,7 @@ impl Machine {
                 self.group.memory.map_or(MEMORY_MAX, |memory| memory / 4).min(MEMORY_MAX)
             }),
             open_max: config.open_max.unwrap_or(OPEN_MAX).min(self.descriptors / 4),
+            gzip_max: config.gzip_max,
             files_max: config.files_max,
         };
         let (workers, reason) = match config.workers {
@@ -71,7 +79,16 @@ impl Machine {
         };
         let room = self.descriptors.saturating_sub(site.open_max + OTHER_DESCRIPTORS).max(1);
         let connections_max = config.connections_max.unwrap_or(CONNECTIONS_MAX).min(room);
-        Allowance { workers, reason, site, connections_max }
+        let rows = self.rows(workers);
+        Allowance { workers, reason, rows, site, connections_max }
+    }
+
+    /// Room for former generations, whose downloads go on, as far as processes are allowed.
+    fn rows(&self, workers: usize) -> usize {
+        let least = MIN_GENERATIONS * (1 + workers);
+        let most = ROWS_MIN.max(ROWS_PER_WORKER * workers);
+        let pids = self.group.pids.map(|pids| usize::try_from(pids).unwrap_or(usize::MAX));
+        most.min(pids.map_or(most, |pids| pids.saturating_sub(1))).max(least)
     }
 
     /// As many as everything allows, and what allowed the fewest.

@@ -17,20 +17,22 @@ use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use nix::sys::socket::{Shutdown, shutdown};
-use nix::unistd::{Pid, Uid, getpid, getppid};
+use nix::unistd::{Pid, Uid, getpid};
 
 use crate::board::{Board, Counter, Row};
 use crate::config::Config;
 use crate::failure::{Failure, Fault};
-use crate::site::Root;
+use crate::site::{Root, Rules};
 use crate::sys::descriptors::close_inherited;
 use crate::sys::{door, shared, signals};
 
 use super::crew::{Crew, Step, Watch};
 use super::figures::{bytes, counted};
+use super::handover::Handover;
 use super::machine::{Allowance, Machine};
+use super::nudge::Nudge;
 use super::word::{Speaker, Word};
-use super::{Fate, failed, listen, say, user, wait, watch};
+use super::{Fate, bind_to_parent, failed, listen, say, user, wait, watch};
 
 const SIGNALS: Token = Token(0);
 const STOPS: Token = Token(1);
@@ -39,30 +41,37 @@ const STOPS: Token = Token(1);
 const LISTENER_PAUSE: Duration = Duration::from_millis(20);
 /// What the others have beyond the drain timeout to leave by themselves.
 const LEAVE_TIME: Duration = Duration::from_secs(2);
-/// Least rows of the board, and how many there are for each worker: those of former generations
-/// and of publishers want theirs too.
-const ROWS_MIN: usize = 64;
-const ROWS_PER_WORKER: usize = 8;
-
-/// What a publisher is born with.
-pub(super) struct Office {
-    /// The folder to compile.
-    pub(super) root: Root,
+/// What every leader has, from the first one on.
+pub(super) struct Office<'c> {
+    /// What tine was told.
+    pub(super) config: &'c Config,
+    /// What is to be made of the folder.
+    pub(super) rules: Rules,
+    /// The folder as it was at the start, before rights were given up; none if it was missing.
+    pub(super) root: Option<Root>,
+    /// When the program was started.
+    pub(super) started: Instant,
     /// What may be used up.
     pub(super) allowance: Allowance,
     /// For the workers.
     pub(super) listeners: Vec<TcpListener>,
+    /// The way of connections from generation to generation.
+    pub(super) handover: Handover,
     /// What everybody knows.
     pub(super) board: Board<'static>,
     /// To drain, and leave then.
     pub(super) drain: Word,
     /// To leave at once; the master's death says it.
     pub(super) leave: Word,
+    /// From the master to whoever leads, to look at the board.
+    pub(super) nudge: Nudge,
+    /// On which the office hangs; held by those who lead, or may come to lead.
+    pub(super) line: Option<Speaker>,
 }
 
 /// The first process.
-pub(super) struct Master {
-    office: Office,
+pub(super) struct Master<'c> {
+    office: Office<'c>,
     /// None once it is said.
     drain: Option<Speaker>,
     /// Held for its end.
@@ -76,7 +85,6 @@ pub(super) struct Master {
     terminal: Terminal,
     /// The publisher, and whoever was orphaned.
     crew: Crew,
-    drain_timeout: Duration,
     pid: Pid,
 }
 
@@ -88,22 +96,27 @@ struct Drain {
     latest: Instant,
 }
 
-impl Master {
+impl<'c> Master<'c> {
     /// Opens the folder and the listeners, and gives up the rights that it took.
     ///
     /// # Errors
     /// All mistakes that can be found before anything is forked.
-    pub(super) fn open(config: &Config) -> Result<Self, Failure> {
+    pub(super) fn open(config: &'c Config, started: Instant) -> Result<Self, Failure> {
         close_inherited();
-        let root = open_root(&config.root)?;
+        let root = match open_root(&config.root) {
+            Err(_) if !config.root_wait.is_zero() => None,
+            opened => Some(opened?),
+        };
         let listeners = listen::open(&config.listen)?;
         user::change(config.user)?;
-        check_readable(&root, &config.root)?;
+        if let Some(root) = &root {
+            check_readable(root, &config.root)?;
+        }
         let (say_drain, drain) = Word::new()?;
         let (say_leave, leave) = Word::new()?;
         let allowance = Machine::read().allow(config);
-        let rows = ROWS_MIN.max(ROWS_PER_WORKER * allowance.workers);
-        let words = shared::words(Board::words(rows)).map_err(failed("cannot share memory"))?;
+        let words =
+            shared::words(Board::words(allowance.rows)).map_err(failed("cannot share memory"))?;
         let board = Board::new(words);
 
         let poll = Poll::new().map_err(failed("cannot watch for events"))?;
@@ -118,8 +131,30 @@ impl Master {
             prctl::set_child_subreaper(true).map_err(failed("cannot adopt orphans"))?;
         }
         let (watch, now) = (Watch::FromFirstBeat, Instant::now());
+        let rules = Rules {
+            limits: allowance.site.clone(),
+            stand_in: config.spa.clone(),
+            extra: config.extra.clone(),
+            health: config.health,
+            retire_after: config.retire_after,
+        };
+        let nudge = Nudge::new()?;
+        let office = Office {
+            config,
+            rules,
+            root,
+            started,
+            allowance,
+            listeners,
+            handover: Handover::new()?,
+            board,
+            drain,
+            leave,
+            nudge,
+            line: None,
+        };
         Ok(Self {
-            office: Office { root, allowance, listeners, board, drain, leave },
+            office,
             drain: Some(say_drain),
             _leave: say_leave,
             poll,
@@ -127,8 +162,7 @@ impl Master {
             stops,
             _waker: waker,
             terminal,
-            crew: Crew::new("publisher", 1, watch, config.watchdog, board, now),
-            drain_timeout: config.drain_timeout,
+            crew: Crew::new("publisher", 1, watch, config.watchdog, board, now).on_line(),
             pid: getpid(),
         })
     }
@@ -137,7 +171,7 @@ impl Master {
     ///
     /// # Errors
     /// If it is told so twice, or cannot wait for events.
-    pub(super) fn run(mut self) -> Result<Fate<(Office, Row<'static>)>, Failure> {
+    pub(super) fn run(mut self) -> Result<Fate<(Office<'c>, Row<'static>)>, Failure> {
         let mut events = Events::with_capacity(8);
         let mut drain: Option<Drain> = None;
         let mut now = Instant::now();
@@ -145,7 +179,8 @@ impl Master {
             let mut wake_at = match self.crew.act(now)? {
                 Step::Wait(until) => until,
                 Step::Born(row) => {
-                    self.bind_to_parent()?;
+                    bind_to_parent(self.pid)?;
+                    self.office.line = self.crew.take_line();
                     return Ok(Fate::Born((self.office, row)));
                 }
                 Step::End => {
@@ -173,13 +208,6 @@ impl Master {
                 Some(drain) => self.end_listeners(drain, now),
             }
         }
-    }
-
-    /// Has the kernel kill this publisher when the master dies.
-    fn bind_to_parent(&self) -> Result<(), Failure> {
-        prctl::set_pdeathsig(Signal::SIGKILL).map_err(failed("cannot set up the publisher"))?;
-        // The master may have died before that was asked for.
-        if getppid() == self.pid { Ok(()) } else { Err(Failure::system("the master is gone")) }
     }
 
     /// Looks after the publisher and the orphans; an exit code if there is no point in going on.
@@ -215,7 +243,9 @@ impl Master {
                 // A shell sends it, and the kernel once more: together they are one word.
                 self.stops.fetch_max(1, Ordering::Relaxed);
             } else {
-                say("SIGHUP: the folder is read at the start only; restart to serve what is new");
+                say("SIGHUP: looking at the folder again");
+                self.office.board.ask_reload();
+                self.office.nudge.give();
             }
         }
     }
@@ -227,8 +257,9 @@ impl Master {
                 say(&format!("connections may be reset at the end: {}", errno.desc()));
             }
         }
-        self.crew.stop(now + self.drain_timeout + LEAVE_TIME, now);
-        Drain { look_at: Some(now + LISTENER_PAUSE), latest: now + self.drain_timeout }
+        let drain_timeout = self.office.config.drain_timeout;
+        self.crew.stop(now + drain_timeout + LEAVE_TIME, now);
+        Drain { look_at: Some(now + LISTENER_PAUSE), latest: now + drain_timeout }
     }
 
     /// Shuts the listeners down once the workers have taken all that was queued. To close them

@@ -8,15 +8,20 @@ mod cgroup;
 mod clock;
 mod crew;
 mod figures;
+pub mod handover;
 mod idle;
+mod line;
 mod link;
 mod links;
 mod listen;
 mod listeners;
 mod machine;
 mod master;
+mod nudge;
 mod publisher;
+mod successor;
 mod user;
+mod watches;
 pub mod word;
 pub mod worker;
 
@@ -27,14 +32,16 @@ use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
+use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::{Pid, getppid};
 
 use crate::config::Config;
 use crate::failure::Failure;
 
 use master::Master;
-use publisher::Publisher;
+use publisher::{Birth, Publisher};
 use worker::Worker;
 
 /// How a role ends.
@@ -50,13 +57,21 @@ enum Fate<Next> {
 /// # Errors
 /// What kept it from starting, or ended it early.
 pub fn serve(config: &Config, started: Instant) -> Result<ExitCode, Failure> {
-    let office = match Master::open(config)?.run()? {
+    let office = match Master::open(config, started)?.run()? {
         Fate::Done(code) => return Ok(code),
         Fate::Born(office) => office,
     };
-    let seat = match Publisher::compile(office, config, started)?.run()? {
-        Fate::Done(code) => return Ok(code),
-        Fate::Born(seat) => seat,
+    let mut leader = Publisher::first(office)?;
+    let seat = loop {
+        let heir = match leader.run()? {
+            Fate::Done(code) => return Ok(code),
+            Fate::Born(Birth::Worker(seat)) => break seat,
+            Fate::Born(Birth::Successor(heir)) => heir,
+        };
+        leader = match heir.compile()? {
+            Fate::Done(code) => return Ok(code),
+            Fate::Born(candidate) => candidate,
+        };
     };
     Worker::take(seat, &config.limits)?.run()?;
     Ok(ExitCode::SUCCESS)
@@ -80,6 +95,13 @@ pub fn say(line: &str) {
 /// A failure of the system at something that needs no explanation.
 fn failed<E: Into<io::Error>>(what: &'static str) -> impl Fn(E) -> Failure {
     move |error| Failure::system(format!("{what}: {}", error.into()))
+}
+
+/// Has the kernel kill this process when its parent dies.
+fn bind_to_parent(parent: Pid) -> Result<(), Failure> {
+    prctl::set_pdeathsig(Signal::SIGKILL).map_err(failed("cannot set up a process"))?;
+    // It may have died before that was asked for.
+    if getppid() == parent { Ok(()) } else { Err(Failure::system("the parent is gone")) }
 }
 
 /// Blocks signals, and has the poll say when one of them is pending.

@@ -1,23 +1,26 @@
-//! The publisher: compiles the site, forks the workers that share it, and replaces those that die.
+//! The leader of a generation: a site, and the workers that share it. It keeps their posts filled
+//! and never touches the disk; when something may have changed there, it forks a successor that
+//! does, and goes once that has taken office.
 
-use std::net::TcpListener;
 use std::process::ExitCode;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::{Events, Poll, Token};
+use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
+use nix::unistd::{Pid, getpid};
 
 use crate::board::Row;
 use crate::config::Config;
-use crate::failure::Failure;
-use crate::http::date;
-use crate::site::{CompileError, Compiled, Rules, Site, compile};
+use crate::failure::{Failure, Fault};
+use crate::site::{Grade, Site};
+use crate::succession::{Action, End, Errand, Event, Pace, Succession};
 
-use super::crew::{Crew, Step, Watch};
-use super::figures::{bytes, counted};
-use super::machine::Allowance;
+use super::crew::{Crew, Death, Forked, Step, Watch};
 use super::master::Office;
+use super::successor::{Candidacy, Heir, end_of};
+use super::watches::Watches;
 use super::word::{Speaker, Word};
 use super::worker::Seat;
 use super::{Fate, failed, listen, say, wait, watch};
@@ -26,118 +29,163 @@ const SIGNALS: Token = Token(0);
 const DRAIN: Token = Token(1);
 const LEAVE: Token = Token(2);
 const READY: Token = Token(3);
+const NUDGE: Token = Token(4);
+const CHANGES: Token = Token(5);
+const SUPERSEDED: Token = Token(6);
 
 /// What the workers have beyond the drain timeout to leave by themselves.
 const LEAVE_TIME: Duration = Duration::from_secs(1);
-/// Most warnings of a compile that are shown one by one.
-const WARNINGS_MAX: usize = 10;
+/// How long the first site may take before clients are told to come back.
+const FIRST_SITE: Duration = Duration::from_secs(1);
+/// How long until the first site is tried once more.
+const FIRST_RETRY: Duration = Duration::from_millis(250);
+/// How long a successor may take before it is said what it waits for.
+const LATE: Duration = Duration::from_secs(10);
 
-/// The leader of a generation: a site and the workers that share it.
-pub(super) struct Publisher {
-    /// What each worker is born with.
-    seat: Seat,
+/// The leader of a generation, in office or about to take it.
+pub(super) struct Publisher<'c> {
+    office: Office<'c>,
+    site: Site,
+    generation: u64,
     row: Row<'static>,
+    watches: Watches,
     poll: Poll,
     signals: SignalFd,
     workers: Crew,
+    words: Words,
     /// None in office.
     candidacy: Option<Candidacy>,
-    drain_timeout: Duration,
+    succession: Succession,
+    successor: Option<Successor>,
+    /// How often a look was asked for that somebody has taken, and how often a file was doubted.
+    reloads: u64,
+    doubts: u64,
+    /// Whether the last successor has said why there is no new site.
+    has_refused: bool,
 }
 
-/// What a publisher has that is not in office yet.
-struct Candidacy {
-    /// Said when every worker is ready, or dead.
+/// What a leader and its workers tell each other.
+struct Words {
+    /// To the workers, to look at the board; said in office.
+    say_look: Option<Speaker>,
+    look: Word,
+    /// The same once more, by the leader's end.
+    _say_gone: Speaker,
+    gone: Word,
+    /// From the first workers, that they are ready; theirs alone once they are there.
+    say_ready: Option<Speaker>,
+    /// Held so that the poll can say it.
     _ready: Word,
-    /// To have the workers look at the board.
-    _look: Speaker,
-    announcement: String,
-    started: Instant,
 }
 
-impl Publisher {
-    /// Compiles the site.
+/// A successor at work.
+struct Successor {
+    pid: Pid,
+    /// Said when it has taken office, or is dead.
+    superseded: Word,
+    /// Before it began, in a time since 1970.
+    began: Duration,
+    is_late: bool,
+}
+
+/// What makes a child a successor.
+type Inheritance = (Row<'static>, Errand, Speaker);
+
+/// What a child of a publisher is.
+#[expect(clippy::large_enum_variant, reason = "there is one, and it is taken apart at once")]
+pub(super) enum Birth<'c> {
+    Worker(Seat),
+    Successor(Heir<'c>),
+}
+
+impl<'c> Publisher<'c> {
+    /// The first leader of all, or of those behind one that died. It has no site yet and has one
+    /// made by its successor, as any other leader does. It gets workers only if that takes long and
+    /// nobody serves.
     ///
     /// # Errors
-    /// If the folder cannot be read any more, or the system refuses a descriptor.
-    pub(super) fn compile(
-        (office, row): (Office, Row<'static>),
-        config: &Config,
-        started: Instant,
+    /// If the system refuses a descriptor.
+    pub(super) fn first((office, row): (Office<'c>, Row<'static>)) -> Result<Self, Failure> {
+        let (board, now) = (office.board, Instant::now());
+        board.lead(getpid().as_raw());
+        let posts = if board.serving() == 0 { office.allowance.workers } else { 0 };
+        let pace = Pace { rescan: FIRST_RETRY, ..pace(&office) };
+        let site = Site::awaited(&office.rules);
+        let watches = Watches::new(false);
+        let workers = crew(&office, posts, now).put_off(now + FIRST_SITE);
+        let mut first = Self::new(office, (site, 0), row, watches, None)?;
+        first.workers = workers;
+        first.words.say_look = None;
+        first.succession = Succession::new(pace, Duration::ZERO, now);
+        first.succession.handle(Event::Asked, now);
+        Ok(first)
+    }
+
+    /// A leader of a site: in office, or not yet.
+    ///
+    /// # Errors
+    /// If the system refuses a descriptor.
+    pub(super) fn new(
+        office: Office<'c>,
+        (site, generation): (Site, u64),
+        row: Row<'static>,
+        watches: Watches,
+        candidacy: Option<Candidacy>,
     ) -> Result<Self, Failure> {
-        let Office { root, allowance, listeners, board, drain, leave } = office;
         let poll = Poll::new().map_err(failed("cannot watch for events"))?;
         let signals = watch(&poll, SIGNALS, &[Signal::SIGCHLD])?;
-        drain.watch(&poll, DRAIN)?;
-        leave.watch(&poll, LEAVE)?;
-        let (say_look, look) = Word::new()?;
-        let (say_ready, ready) = Word::new()?;
-        ready.watch(&poll, READY)?;
-
-        // Another publisher's time is its own, and not that since the program's start.
-        let (verb, started) = match board.serving() {
-            0 => ("serving", started),
-            _ => ("serving again", Instant::now()),
-        };
-        let rules = Rules {
-            limits: allowance.site.clone(),
-            stand_in: config.spa.clone(),
-            extra: config.extra.clone(),
-            health: config.health,
-        };
-        let compiled = compile(root, &rules, date::second(SystemTime::now())).map_err(|error| {
-            let line = format!("{}: {error}", config.root.display());
-            match error {
-                CompileError::Root(_) => Failure::system(line),
-                CompileError::TooMany(_) => Failure::user(line),
-            }
-        })?;
-        warn(&compiled.warnings);
-        let announcement = announcement(verb, &compiled, config, &listeners, &allowance);
-        // It lives as long as this process and all that are forked from it.
-        let site: &'static Site = Box::leak(Box::new(compiled.site));
-        let Allowance { workers, connections_max, .. } = allowance;
-        let now = Instant::now();
+        office.drain.watch(&poll, DRAIN)?;
+        office.leave.watch(&poll, LEAVE)?;
+        office.nudge.watch(&poll, NUDGE)?;
+        watches.register(&poll, CHANGES)?;
+        let words = Words::new(&poll)?;
+        let (board, now) = (office.board, Instant::now());
+        let reloads = candidacy.as_ref().map_or(board.reloads(), |candidacy| candidacy.reloads);
+        let workers = crew(&office, office.allowance.workers, now);
         Ok(Self {
-            seat: Seat {
-                site,
-                generation: board.next_generation(),
-                board,
-                row,
-                listeners,
-                connections_max,
-                look,
-                ready: Some(say_ready),
-                drain,
-                leave,
-                drain_timeout: config.drain_timeout,
-            },
+            site,
+            generation,
             row,
+            watches,
             poll,
             signals,
-            workers: Crew::new("worker", workers, Watch::FromBirth, config.watchdog, board, now),
-            candidacy: Some(Candidacy { _ready: ready, _look: say_look, announcement, started }),
-            drain_timeout: config.drain_timeout,
+            workers,
+            words,
+            candidacy,
+            succession: Succession::new(pace(&office), Duration::ZERO, now),
+            successor: None,
+            reloads,
+            doubts: board.doubts(),
+            has_refused: false,
+            office,
         })
     }
 
-    /// Takes office once the workers are ready, and keeps their posts filled until everybody is to
-    /// leave.
+    /// Leads until a successor does, or everybody is to leave.
     ///
     /// # Errors
     /// If a worker dies before it is ready, or it cannot wait for events.
-    pub(super) fn run(mut self) -> Result<Fate<Seat>, Failure> {
-        let mut events = Events::with_capacity(8);
+    pub(super) fn run(mut self) -> Result<Fate<Birth<'c>>, Failure> {
+        let mut events = Events::with_capacity(16);
         let mut now = Instant::now();
         loop {
-            let wake_at = match self.workers.act(now)? {
+            let mut wake_at = match self.workers.act(now)? {
                 Step::Wait(until) => until,
-                Step::Born(row) => return Ok(Fate::Born(Seat { row, ..self.seat })),
+                Step::Born(row) => return Ok(Fate::Born(Birth::Worker(self.into_seat(row)))),
                 Step::End => return Ok(Fate::Done(ExitCode::SUCCESS)),
             };
             if !self.workers.is_empty() {
                 // From now on the word is the workers' own to say.
-                self.seat.ready = None;
+                self.words.say_ready = None;
+            }
+            // What is queued at the end is to be answered; without a site it could not be.
+            let is_needed = !self.workers.is_ending() || !self.site.is_there();
+            if self.candidacy.is_none() && is_needed {
+                if let Some(heir) = self.see_to_succession(now)? {
+                    return Ok(Fate::Born(Birth::Successor(self.into_heir(heir))));
+                }
+                let due = self.succession.poll_timeout().filter(|&due| due > now);
+                wake_at = due.map_or(wake_at, |due| wake_at.min(due));
             }
             wait(&mut self.poll, &mut events, Some(wake_at.saturating_duration_since(now)))?;
             now = Instant::now();
@@ -145,73 +193,208 @@ impl Publisher {
             for event in &events {
                 match event.token() {
                     LEAVE => return Ok(Fate::Done(ExitCode::SUCCESS)),
-                    DRAIN => self.workers.stop(now + self.drain_timeout + LEAVE_TIME, now),
-                    READY => {}
+                    // Who serves now drains by itself.
+                    DRAIN if self.candidacy.as_ref().is_some_and(|one| !one.is_first) => {
+                        return Ok(Fate::Done(ExitCode::SUCCESS));
+                    }
+                    DRAIN => {
+                        let time = self.office.config.drain_timeout + LEAVE_TIME;
+                        self.workers.stop(now + time, now);
+                    }
+                    NUDGE => self.office.nudge.take(),
+                    CHANGES if self.watches.have_news() => {
+                        self.succession.handle(Event::Changed, now);
+                    }
+                    CHANGES | SUPERSEDED | READY => {}
                     _ => while matches!(self.signals.read_signal(), Ok(Some(_))) {},
                 }
             }
-            if self.workers.is_ready() {
-                self.take_office();
+            if self.candidacy.is_none() && self.office.board.leader() != getpid().as_raw() {
+                // The workers hear of it by our end, and are the master's from then on.
+                return Ok(Fate::Done(ExitCode::SUCCESS));
             }
-            if self.workers.is_ending() && self.seat.listeners.iter().all(listen::has_ended) {
+            if self.workers.is_ready() {
+                self.take_office(now)?;
+            }
+            if self.workers.is_ending() && self.office.listeners.iter().all(listen::has_ended) {
                 self.workers.shut(now);
             }
-            self.tend(now)?;
+            if let Some(code) = self.tend(now)? {
+                return Ok(Fate::Done(code));
+            }
         }
     }
 
     /// Makes this generation the one that serves. Those of the one before it find that on the
-    /// board and retire.
-    fn take_office(&mut self) {
-        if let Some(Candidacy { announcement, started, .. }) = self.candidacy.take() {
-            self.seat.board.serve(self.seat.generation);
-            self.row.set_ready();
-            let took = started.elapsed().as_micros();
-            say(&format!("{announcement}, ready in {}.{} ms", took / 1000, took % 1000 / 100));
+    /// board, and so does their leader.
+    fn take_office(&mut self, now: Instant) -> Result<(), Failure> {
+        let Some(candidacy) = self.candidacy.take() else { return Ok(()) };
+        // From here on nobody's death ends this process. If the leader died before, that has ended
+        // it already.
+        prctl::set_pdeathsig(None).map_err(failed("cannot take office"))?;
+        let board = self.office.board;
+        board.lead(getpid().as_raw());
+        board.serve(self.generation);
+        self.row.set_ready();
+        self.words.say_look = None;
+        self.succession = Succession::new(pace(&self.office), candidacy.look, now);
+        if self.site.grade() < Grade::Full {
+            self.succession.handle(Event::Asked, now);
+        }
+        candidacy.announce(now);
+        Ok(())
+    }
+
+    /// Forks a successor if it is time; what it is to do, in that child.
+    fn see_to_succession(&mut self, now: Instant) -> Result<Option<Inheritance>, Failure> {
+        let board = self.office.board;
+        if board.reloads() != self.reloads {
+            self.reloads = board.reloads();
+            self.succession.handle(Event::Asked, now);
+        }
+        if board.doubts() != self.doubts {
+            self.doubts = board.doubts();
+            self.succession.handle(Event::Changed, now);
+        }
+        self.say_if_late(now);
+        // The next generation, and one more should its leader die.
+        let has_room = board.free() >= 2 * (1 + self.office.allowance.workers);
+        let errand = match self.succession.poll_action(has_room, now) {
+            None => return Ok(None),
+            Some(Action::Cut) => {
+                say("former generations leave too few processes for the next one; ending them");
+                board.cut(self.generation.saturating_sub(1));
+                return Ok(None);
+            }
+            Some(Action::Start(errand)) => errand,
+        };
+        let (say_superseded, superseded) = Word::new()?;
+        let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        match self.workers.fork_aside()? {
+            Forked::Child(row) => {
+                return Ok(Some((row, errand, say_superseded)));
+            }
+            Forked::Parent(pid) => {
+                superseded.watch(&self.poll, SUPERSEDED)?;
+                self.successor = Some(Successor { pid, superseded, began, is_late: false });
+                self.succession.handle(Event::Started, now);
+            }
+            Forked::Not(reason) => {
+                say(&format!("cannot start a successor: {reason}; trying again"));
+                self.succession.handle(Event::NotStarted, now);
+            }
+        }
+        Ok(None)
+    }
+
+    fn say_if_late(&mut self, now: Instant) {
+        let is_late = self.succession.runs_for(now).is_some_and(|time| time > LATE);
+        if let Some(successor) = self.successor.as_mut().filter(|other| is_late && !other.is_late) {
+            successor.is_late = true;
+            let root = self.office.config.root.display();
+            say(&format!("still reading {root}, for more than {} s", LATE.as_secs()));
         }
     }
 
-    fn tend(&mut self, now: Instant) -> Result<(), Failure> {
+    /// Looks after the workers and the successor; an exit code if there is no point in going on.
+    fn tend(&mut self, now: Instant) -> Result<Option<ExitCode>, Failure> {
         for death in self.workers.tend(now) {
             let (pid, cause) = (death.pid, death.cause());
-            if self.workers.is_ending() {
-                continue;
-            }
-            if self.candidacy.is_some() {
+            if let Some(successor) = self.successor.take_if(|successor| successor.pid == pid) {
+                if let Some(code) = self.outlived(&successor, &death, now) {
+                    return Ok(Some(code));
+                }
+            } else if self.workers.is_ending() {
+            } else if self.candidacy.is_some() {
                 // Whoever serves now had better go on.
                 let line = format!("worker {pid} died before it was ready ({cause})");
                 return Err(Failure::system(line));
+            } else {
+                say(&format!("worker {pid} died ({cause}); starting another"));
             }
-            say(&format!("worker {pid} died ({cause}); starting another"));
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// Takes note of how a successor has ended that did not take office.
+    fn outlived(&mut self, successor: &Successor, death: &Death, now: Instant) -> Option<ExitCode> {
+        successor.superseded.forget(&self.poll);
+        let is_mistake = death.exit_code() == Some(Fault::User as i32);
+        if is_mistake && self.office.board.serving() == 0 {
+            // It has said what is wrong; it would be so again.
+            return Some(ExitCode::from(Fault::User as u8));
+        }
+        let end = end_of(death);
+        match end {
+            End::Unchanged => {
+                self.site.is_as_of(successor.began);
+                if self.succession.is_on_request() {
+                    say(&format!("nothing new in {}", self.office.config.root.display()));
+                }
+            }
+            End::Died if !self.workers.is_ending() && death.exit_code().is_none() => {
+                say(&format!("a successor died ({}); starting another", death.cause()));
+            }
+            _ => {}
+        }
+        self.has_refused = matches!(end, End::Refused | End::LostIndex);
+        self.succession.handle(Event::Ended(end), now);
+        None
+    }
+
+    /// What a worker is born with.
+    fn into_seat(self, row: Row<'static>) -> Seat {
+        let Office { listeners, handover, board, drain, leave, allowance, config, .. } =
+            self.office;
+        Seat {
+            site: self.site,
+            generation: self.generation,
+            board,
+            row,
+            listeners,
+            handover,
+            connections_max: allowance.connections_max,
+            look: self.words.look,
+            gone: self.words.gone,
+            ready: self.words.say_ready,
+            drain,
+            leave,
+            drain_timeout: config.drain_timeout,
+        }
+    }
+
+    /// What a successor is born with.
+    fn into_heir(self, (row, errand, say_superseded): Inheritance) -> Heir<'c> {
+        Heir {
+            office: self.office,
+            old: self.site,
+            row,
+            errand,
+            leader: self.workers.parent(),
+            has_refused: self.has_refused,
+            has_said_lack: self.watches.lack().is_some(),
+            say_superseded,
+        }
     }
 }
 
-fn warn(warnings: &[String]) {
-    warnings.iter().take(WARNINGS_MAX).for_each(|warning| say(warning));
-    if warnings.len() > WARNINGS_MAX {
-        say(&format!("and {} more like these", warnings.len() - WARNINGS_MAX));
+impl Words {
+    fn new(poll: &Poll) -> Result<Self, Failure> {
+        let (say_look, look) = Word::new()?;
+        let (say_gone, gone) = Word::new()?;
+        let (say_ready, ready) = Word::new()?;
+        ready.watch(poll, READY)?;
+        let (say_look, say_ready) = (Some(say_look), Some(say_ready));
+        Ok(Self { say_look, look, _say_gone: say_gone, gone, say_ready, _ready: ready })
     }
 }
 
-/// What is served, where, and by how many.
-fn announcement(
-    verb: &str,
-    compiled: &Compiled,
-    config: &Config,
-    listeners: &[TcpListener],
-    allowance: &Allowance,
-) -> String {
-    let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok());
-    let urls: Vec<_> = addresses.map(listen::url).collect();
-    format!(
-        "{verb} {} ({}, {}) on {} with {} ({})",
-        config.root.display(),
-        counted(compiled.files as u64, "file"),
-        bytes(compiled.bytes),
-        urls.join(" and "),
-        counted(allowance.workers as u64, "worker"),
-        allowance.reason,
-    )
+fn pace(office: &Office<'_>) -> Pace {
+    let &Config { settle, rescan, drain_timeout, .. } = office.config;
+    Pace { settle, rescan, crowd_max: drain_timeout }
+}
+
+fn crew(office: &Office<'_>, posts: usize, now: Instant) -> Crew {
+    let (watchdog, board) = (office.config.watchdog, office.board);
+    Crew::new("worker", posts, Watch::FromBirth, watchdog, board, now)
 }

@@ -2,11 +2,12 @@
 //! holds its writing side has dropped it, or died. It reaches everybody who holds the reading side,
 //! whoever forked them; it cannot be lost, come twice, or fill anything up. Nothing is written.
 
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
 use mio::unix::SourceFd;
 use mio::{Interest, Poll, Token};
 use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::pipe2;
 
 use crate::failure::Failure;
@@ -29,6 +30,17 @@ impl Word {
     pub fn new() -> Result<(Speaker, Self), Failure> {
         let (word, speaker) = pipe2(OFlag::O_CLOEXEC).map_err(failed("cannot make a pipe"))?;
         Ok((Speaker(speaker), Self(word)))
+    }
+
+    /// Whether it is said.
+    pub(super) fn is_said(&self) -> bool {
+        let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
+        poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    }
+
+    /// Has the poll not say it any more; to be done before it is dropped while others hold it.
+    pub(super) fn forget(&self, poll: &Poll) {
+        let _ = poll.registry().deregister(&mut SourceFd(&self.0.as_raw_fd()));
     }
 
     /// Has the poll say when the word is said.

@@ -1,5 +1,8 @@
 //! A worker: one loop that accepts connections and takes each one on as far as its socket lets it.
 
+mod moves;
+
+use std::io;
 use std::net;
 use std::time::{Duration, Instant};
 
@@ -14,6 +17,7 @@ use crate::site::Site;
 use crate::sys::door;
 
 use super::clock::Clock;
+use super::handover::Handover;
 use super::link::{Link, Progress};
 use super::links::Links;
 use super::listeners::{Accepted, Listeners};
@@ -23,8 +27,10 @@ use super::{failed, wait};
 const DRAIN: Token = Token(0);
 const LEAVE: Token = Token(1);
 const LOOK: Token = Token(2);
+const ARRIVAL: Token = Token(3);
+const ROOM: Token = Token(4);
 /// The first listener; the others follow.
-const LISTENERS: usize = 3;
+const LISTENERS: usize = 5;
 /// The first connection; their keys follow.
 const LINKS: usize = 64;
 
@@ -42,7 +48,7 @@ const DRAIN_SWEEP: Duration = Duration::from_millis(50);
 /// What a worker is born with.
 pub struct Seat {
     /// What there is to serve; shared with all workers by fork, and never changed.
-    pub site: &'static Site,
+    pub site: Site,
     /// The generation that it belongs to.
     pub generation: u64,
     /// Where it stands which generation serves.
@@ -51,10 +57,14 @@ pub struct Seat {
     pub row: Row<'static>,
     /// Shared with all workers: the queue belongs to the listener and to none of them.
     pub listeners: Vec<net::TcpListener>,
+    /// Where connections of former generations come from, and where those of this one will go.
+    pub handover: Handover,
     /// Most connections at the same time.
     pub connections_max: usize,
     /// From the publisher, to its workers: to look at the board.
     pub look: Word,
+    /// The same once more, by the publisher's end.
+    pub gone: Word,
     /// From the first workers of a generation, to their publisher: that they are ready.
     pub ready: Option<Speaker>,
     /// From the master, to everybody: to drain, and leave then.
@@ -70,6 +80,11 @@ pub struct Worker<'l> {
     desk: Desk<'l>,
     poll: Poll,
     listeners: Listeners,
+    handover: Handover,
+    /// Whether somebody may have been handed over to this generation.
+    has_arrivals: bool,
+    /// Whether somebody may be handed over to the next one.
+    has_way: bool,
     links: Links<'static>,
     connections_max: usize,
     /// How many links there were when nothing was left to accept with; until there are fewer, or
@@ -80,7 +95,7 @@ pub struct Worker<'l> {
     /// Whether this generation had its turn to serve, or has it still.
     has_served: bool,
     /// Held for their ends.
-    _words: [Word; 3],
+    _words: [Word; 4],
     drain_timeout: Duration,
     /// When to be gone; none while there is no end in sight.
     leave_at: Option<Instant>,
@@ -103,13 +118,17 @@ impl<'l> Worker<'l> {
     /// # Errors
     /// If the system refuses what watching for events needs.
     pub fn take(seat: Seat, limits: &'l Limits) -> Result<Self, Failure> {
-        let Seat { site, generation, board, row, listeners, connections_max, .. } = seat;
+        // It lives as long as this process.
+        let site: &'static Site = Box::leak(Box::new(seat.site));
+        let Seat { generation, board, row, listeners, handover, connections_max, .. } = seat;
         // A poll of its own: an inherited one would be the publisher's still.
         let poll = Poll::new().map_err(failed("cannot watch for events"))?;
         seat.drain.watch(&poll, DRAIN)?;
         seat.leave.watch(&poll, LEAVE)?;
         seat.look.watch(&poll, LOOK)?;
+        seat.gone.watch(&poll, LOOK)?;
         let listeners = Listeners::new(listeners, LISTENERS, &poll)?;
+        handover.watch_exit(&poll, ARRIVAL)?;
         row.set_ready();
         drop(seat.ready);
         let desk = Desk {
@@ -125,13 +144,16 @@ impl<'l> Worker<'l> {
             desk,
             poll,
             listeners,
+            handover,
+            has_arrivals: true,
+            has_way: true,
             links: Links::new(),
             connections_max,
             shortage: None,
             board,
             generation,
             has_served: false,
-            _words: [seat.drain, seat.leave, seat.look],
+            _words: [seat.drain, seat.leave, seat.look, seat.gone],
             drain_timeout: seat.drain_timeout,
             leave_at: None,
         })
@@ -154,6 +176,8 @@ impl<'l> Worker<'l> {
                 match event.token() {
                     DRAIN => self.drain(),
                     LEAVE => return Ok(()),
+                    ARRIVAL => self.has_arrivals = true,
+                    ROOM => self.has_way = true,
                     LOOK => {
                         self.look();
                         if !self.has_served {
@@ -177,7 +201,9 @@ impl<'l> Worker<'l> {
                 sweep_at = self.desk.clock.now() + pause;
             }
             let has_queued = self.accept();
-            is_busy = has_queued || self.links.has_unfinished();
+            let has_arrivals = self.adopt();
+            self.hand_over();
+            is_busy = has_queued || has_arrivals || self.links.has_unfinished();
         }
         Ok(())
     }
@@ -235,23 +261,26 @@ impl<'l> Worker<'l> {
     /// at once, nobody had to watch it.
     fn welcome(&mut self, stream: TcpStream) {
         self.desk.row.add(Counter::Accepted, 1);
-        let is_draining = self.desk.phase == Phase::Draining;
-        if is_draining && door::reopen(&stream).is_err() {
+        if self.desk.phase == Phase::Draining && door::reopen(&stream).is_err() {
             return;
         }
         let (mut turn, input) = self.desk.turn();
         let mut link = Link::new(stream, Conn::new(&turn));
         let progress = link.pump(input, &mut turn);
+        self.keep(link, progress);
+    }
+
+    /// Watches a connection that has gone as far as its socket let it.
+    fn keep(&mut self, mut link: Link<'static>, progress: Progress) {
         if progress == Progress::Closed {
             return;
         }
-        if is_draining {
+        if self.desk.phase == Phase::Draining {
             link.conn().drain(self.desk.clock.now());
         }
-        let token = Token(LINKS + self.links.next_key());
-        let interest = Interest::READABLE | Interest::WRITABLE;
+        let key = self.links.next_key();
         // Without memory to watch it, the connection is closed.
-        if self.poll.registry().register(link.stream(), token, interest).is_ok() {
+        if watch_link(&self.poll, &mut link, key).is_ok() {
             self.links.insert(link, progress);
         }
     }
@@ -261,9 +290,14 @@ impl<'l> Worker<'l> {
         let serving = self.board.serving();
         self.has_served |= serving >= self.generation;
         if serving > self.generation && self.desk.phase == Phase::Serving {
-            // Another generation has taken over. Who is idle here is closed by its next answer.
+            // Another generation has taken over.
             self.desk.phase = Phase::Retiring;
             self.listeners.forsake_all();
+            // Without memory to hear of it, the way is tried once a second.
+            let _ = self.handover.watch_entrance(&self.poll, ROOM);
+        }
+        if self.board.is_cut(self.generation) {
+            self.leave_at = Some(self.desk.clock.now());
         }
     }
 
@@ -283,11 +317,17 @@ impl<'l> Worker<'l> {
     fn sweep(&mut self) {
         self.desk.row.beat();
         self.shortage = None;
+        (self.has_arrivals, self.has_way) = (true, true);
         let (mut turn, _) = self.desk.turn();
         self.links.expire(&mut turn);
         self.listeners.look_again();
         self.look();
     }
+}
+
+fn watch_link(poll: &Poll, link: &mut Link<'_>, key: usize) -> io::Result<()> {
+    let interest = Interest::READABLE | Interest::WRITABLE;
+    poll.registry().register(link.stream(), Token(LINKS + key), interest)
 }
 
 impl Desk<'_> {

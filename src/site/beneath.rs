@@ -30,6 +30,14 @@ impl Root {
         Ok(Self(open(path, READ | OFlag::O_DIRECTORY, Mode::empty())?))
     }
 
+    /// The same folder, held open once more.
+    ///
+    /// # Errors
+    /// If there is no descriptor left.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
+    }
+
     /// Opens `path` for reading, following links as long as they stay beneath the root. The root
     /// itself is the empty path. The caller looks at what kind of file it got.
     ///

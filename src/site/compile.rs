@@ -1,25 +1,96 @@
-//! Compiles a folder into a [`Site`].
+//! Compiles a folder into a [`Site`]: the first one from nothing, and each later one from the site
+//! before it and what has changed since.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::errno::Errno;
 
 use super::beneath::Root;
-use super::facts::{Facts, Kind};
-use super::large::Large;
-use super::media;
+use super::draft::Draft;
+use super::load::{Loaded, Loader, Outcomes};
+use super::retire::Pension;
 use super::walk::{Step, Walk, What};
-use super::{Asset, Content, Entry, Held, Leads, Probe, Rules, Site, SiteLimits};
-use crate::http::etag::ETag;
-use crate::http::head::Representation;
-use crate::http::status::Status;
+use super::{Asset, Rules, Site};
 
-/// The file that answers for its folder.
-const INDEX: &[u8] = b"index.html";
 /// The root's page for what is missing.
 const NOT_FOUND: &[u8] = b"/404.html";
+/// The root's index.
+const INDEX: &[u8] = b"/";
+
+/// What a compile is to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Job<'r> {
+    /// What is to be made of the folder.
+    pub rules: &'r Rules,
+    /// When it begins, in a time since 1970.
+    pub now: Duration,
+    /// How long a file must have rested, so that nobody is taken to be writing it.
+    pub settle: Duration,
+    /// How much is to be made of the files.
+    pub grade: Grade,
+    /// What to do about files that are being written.
+    pub patience: Patience,
+    /// Whether the new site may be without the root's index if the old one had it.
+    pub may_lose_index: bool,
+}
+
+impl<'r> Job<'r> {
+    /// A first compile, `now` in seconds since 1970.
+    pub fn first(rules: &'r Rules, now: u64) -> Self {
+        Self {
+            rules,
+            now: Duration::from_secs(now),
+            settle: Duration::ZERO,
+            grade: Grade::Quick,
+            patience: Patience::None,
+            may_lose_index: true,
+        }
+    }
+}
+
+/// How much is made of the files of a site.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Grade {
+    /// What is needed to serve them.
+    #[default]
+    Quick,
+    /// Gzip twins too, and tags of files that are not held.
+    Full,
+}
+
+/// What to do about files that are being written while they are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// Give up, to try again later.
+    Some,
+    /// Make the best of it: their former state serves on, or what is there now.
+    None,
+}
+
+/// What a compile comes to.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one, and it is taken apart at once")]
+pub enum Outcome {
+    /// Another site.
+    Ready(Compiled),
+    /// The same site once more.
+    Unchanged,
+}
+
+impl Outcome {
+    /// The other site, if it is one.
+    pub fn ready(self) -> Option<Compiled> {
+        match self {
+            Self::Ready(compiled) => Some(compiled),
+            Self::Unchanged => None,
+        }
+    }
+}
 
 /// A site, and what its owner should hear of it.
 #[derive(Debug)]
@@ -30,17 +101,27 @@ pub struct Compiled {
     pub files: usize,
     /// How many bytes these have in all.
     pub bytes: u64,
+    /// How many of them were not taken over from the site before it.
+    pub changed: usize,
+    /// How many gzip twins were made of them.
+    pub twins: usize,
     /// What could not be served, one line for each.
     pub warnings: Vec<String>,
 }
 
-/// Why a folder cannot be compiled at all.
+/// Why there is no new site.
 #[derive(Debug)]
 pub enum CompileError {
     /// The root itself cannot be read.
     Root(io::Error),
     /// There are more files and folders than this.
     TooMany(usize),
+    /// A file cannot be read that could be, as it is when a disk fails.
+    Read(PathBuf, io::Error),
+    /// This was changed meanwhile.
+    Unsettled(PathBuf),
+    /// The root's index is gone.
+    LostIndex,
 }
 
 impl fmt::Display for CompileError {
@@ -51,244 +132,163 @@ impl fmt::Display for CompileError {
                 write!(f, "more than {most} files and folders; raise --files-max, or look for ")?;
                 f.write_str("links that lead from folder to folder")
             }
+            Self::Read(path, error) => write!(f, "cannot read {}: {error}", path.display()),
+            Self::Unsettled(path) => write!(f, "{} is being changed", path.display()),
+            Self::LostIndex => f.write_str("index.html is gone"),
         }
     }
 }
 
-/// Reads all that is beneath `root`; `now` is in seconds since 1970.
+/// Reads all that is beneath `root`, but for what is as it was in `old`. `watch` gets to see each
+/// folder before it is read, and the files that links lead to.
 ///
 /// # Errors
-/// If the root itself cannot be read, or there is too much beneath it. Whatever else cannot be read
-/// is a warning, and answers 403.
-pub fn compile(root: Root, rules: &Rules, now: u64) -> Result<Compiled, CompileError> {
-    let limits = &rules.limits;
-    let walk = Walk::new(&root, limits.files_max).map_err(CompileError::Root)?;
-    if walk.steps.len() > limits.files_max {
-        return Err(CompileError::TooMany(limits.files_max));
+/// If the root itself cannot be read, or there is too much beneath it, or it is no time to read it.
+/// Whatever else cannot be read is a warning, and answers 403.
+pub fn compile(
+    root: Root,
+    job: &Job<'_>,
+    old: Site,
+    watch: &mut dyn FnMut(BorrowedFd<'_>),
+) -> Result<Outcome, CompileError> {
+    let rules = job.rules;
+    let walk = Walk::new(&root, rules.limits.files_max, watch).map_err(CompileError::Root)?;
+    if walk.steps.len() > rules.limits.files_max {
+        return Err(CompileError::TooMany(rules.limits.files_max));
     }
-    let mut loader = Loader::new(&root, limits, now);
-    let loaded = loader.load(&walk.steps);
-    let memory_left = loader.memory_left;
+    let urls = walk.urls();
+    let pension = Pension::choose(&old, &urls, rules, job.now);
+    let mut loader = Loader::new(&root, job, &old, &pension);
+    let outcomes = loader.load(&walk.steps, &urls);
+    let for_twins = rules.limits.memory_max - rules.limits.for_bodies();
+    let memory_left = loader.memory_left.saturating_add(for_twins);
+    if let Some(path) = loader.unsettled {
+        return Err(CompileError::Unsettled(path));
+    }
+
+    let draft = draft(&walk, outcomes, &urls, &old, &pension, rules.health)?;
+    if job.patience == Patience::Some
+        && let Some(path) = walk.changed_since(&root)
+    {
+        return Err(CompileError::Unsettled(path.to_owned()));
+    }
+    if old.is_there() && draft.is_same_as(&old) && job.grade <= old.grade {
+        return Ok(Outcome::Unchanged);
+    }
+    let has_index = draft.entries.iter().any(|entry| *entry.path == *INDEX);
+    if !job.may_lose_index && !has_index && old.entry(INDEX).is_some() {
+        return Err(CompileError::LostIndex);
+    }
+    Ok(Outcome::Ready(finish(draft, root, job, old, memory_left)))
+}
+
+/// Puts together what the files have come to.
+fn draft(
+    walk: &Walk,
+    outcomes: Outcomes,
+    urls: &[Vec<u8>],
+    old: &Site,
+    pension: &Pension,
+    has_probes: bool,
+) -> Result<Draft, CompileError> {
     let mut draft = Draft::default();
-    for (Step { path, what }, loaded) in walk.steps.iter().zip(loaded) {
-        match (what, loaded) {
+    let mut urls = urls.iter();
+    for (Step { path, what }, outcome) in walk.steps.iter().zip(outcomes) {
+        match (what, outcome) {
+            (What::Unreadable(error), _) if old.is_there() && is_of_disk(error) => {
+                let error = io::Error::new(error.kind(), error.to_string());
+                return Err(CompileError::Read(path.clone(), error));
+            }
             (What::Unreadable(error), _) => draft.add_unreadable(path, error),
-            (What::Folder, _) | (What::File(_), None) => {}
-            (What::File(_), Some(Ok(asset))) => draft.add_file(path, asset),
-            // Gone since the walk: it was never there.
-            (What::File(_), Some(Err(error))) if error.kind() == io::ErrorKind::NotFound => {}
-            (What::File(_), Some(Err(error))) => draft.add_unreadable_file(path, &error),
+            (What::Folder, _) => {}
+            (What::File(_), outcome) => match (urls.next(), outcome) {
+                (Some(url), Some(Ok(file))) => draft.add_file(url, file),
+                // Gone since the walk: it was never there.
+                (_, Some(Err(error))) if error.kind() == io::ErrorKind::NotFound => {}
+                (_, Some(Err(error))) if old.is_there() && is_of_disk(&error) => {
+                    return Err(CompileError::Read(path.clone(), error));
+                }
+                (_, Some(Err(error))) => draft.add_unreadable_file(path, &error),
+                (_, None) | (None, _) => debug_assert!(false, "a file without an outcome"),
+            },
         }
     }
+    if has_probes {
+        draft.add_probes();
+    }
+    draft.sort();
+    draft.retire(old, &pension.files);
     let links_out = walk.links_out.iter().map(|path| {
         format!("{} is a link that leads out of the folder; it answers 404", path.display())
     });
     draft.warnings.extend(links_out);
-    Ok(draft.finish(root, rules, memory_left))
+    Ok(draft)
 }
 
-/// Takes files into memory, or opens them, within the limits.
-struct Loader<'l> {
-    root: &'l Root,
-    limits: &'l SiteLimits,
-    now: u64,
-    memory_left: u64,
-    open_left: usize,
+/// Whether an error tells of a disk, or of a lack, and nothing about what is to be served.
+fn is_of_disk(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw);
+    matches!(
+        errno,
+        Errno::EIO
+            | Errno::ESTALE
+            | Errno::ENOTCONN
+            | Errno::ETIMEDOUT
+            | Errno::EHOSTDOWN
+            | Errno::EHOSTUNREACH
+            | Errno::ENODEV
+            | Errno::ENXIO
+            | Errno::EMFILE
+            | Errno::ENFILE
+            | Errno::ENOMEM
+    )
 }
 
-/// What became of each step of a walk; none for what is no file.
-type Loaded = Vec<Option<io::Result<Asset>>>;
-
-impl<'l> Loader<'l> {
-    fn new(root: &'l Root, limits: &'l SiteLimits, now: u64) -> Self {
-        let (memory_left, open_left) = (limits.memory_max, limits.open_max);
-        Self { root, limits, now, memory_left, open_left }
-    }
-
-    /// Smallest first, ties by path, for as long as the memory lasts; all others in path order.
-    fn load(&mut self, steps: &[Step]) -> Loaded {
-        let mut loaded: Loaded = steps.iter().map(|_| None).collect();
-        for (size, index) in by_size(steps) {
-            if size > self.limits.inline_max || size > self.memory_left {
-                break;
-            }
-            loaded[index] = self.hold(&steps[index].path).transpose();
-        }
-        for (step, outcome) in steps.iter().zip(&mut loaded) {
-            if matches!(step.what, What::File(_)) && outcome.is_none() {
-                *outcome = Some(self.leave(&step.path));
-            }
-        }
-        loaded
-    }
-
-    fn open(&self, path: &Path) -> io::Result<(File, Facts)> {
-        let file = self.root.open_beneath(path)?;
-        match Facts::of(&file)? {
-            (Kind::File, facts) => Ok((file.into(), facts)),
-            _ => Err(io::ErrorKind::NotFound.into()),
-        }
-    }
-
-    /// Reads a file whole; none if it has outgrown the limits since the walk.
-    fn hold(&mut self, path: &Path) -> io::Result<Option<Asset>> {
-        let (file, facts) = self.open(path)?;
-        let inline_max = self.limits.inline_max;
-        let capacity = usize::try_from(facts.size.min(inline_max)).unwrap_or(0);
-        // One byte more than is expected lets the last read find the end without growing.
-        let mut body = Vec::with_capacity(capacity + 1);
-        file.take(inline_max.saturating_add(1)).read_to_end(&mut body)?;
-        let media_type = media::of(path.as_os_str().as_bytes());
-        let modified = facts.last_modified(self.now);
-        let representation = Representation {
-            etag: Some(ETag::of(&body)),
-            modified,
-            ..Representation::plain([media_type, media::parameter(media_type)], body.len() as u64)
-        };
-        let mut head = Vec::new();
-        representation.file_head(&mut head, Status::Ok);
-        let cost = (head.len() + body.len()) as u64;
-        if body.len() as u64 > inline_max || cost > self.memory_left {
-            return Ok(None);
-        }
-        self.memory_left -= cost;
-        let content = Content::Held(Held::new(&head, &body));
-        Ok(Some(Asset { media_type, modified, mtime: facts.mtime(), content, coded: None }))
-    }
-
-    /// Leaves a file where it is, and open if that is within the limits.
-    fn leave(&mut self, path: &Path) -> io::Result<Asset> {
-        let (file, facts) = self.open(path)?;
-        let large = if self.open_left > 0 {
-            self.open_left -= 1;
-            Large::kept(file, facts.size)
-        } else {
-            Large::named(path, facts.size)
-        };
-        Ok(Asset {
-            media_type: media::of(path.as_os_str().as_bytes()),
-            modified: None,
-            mtime: facts.mtime(),
-            content: Content::Large(Box::new(large)),
-            coded: None,
-        })
-    }
-}
-
-/// The files among the steps as (size, index), smallest first, ties by path.
-fn by_size(steps: &[Step]) -> Vec<(u64, usize)> {
-    let sizes = steps.iter().enumerate().filter_map(|(index, step)| match step.what {
-        What::File(facts) => Some((facts.size, index)),
-        What::Folder | What::Unreadable(_) => None,
+/// Puts the site together; `memory_left` is for the heads of siblings, and for twins.
+fn finish(draft: Draft, root: Root, job: &Job<'_>, old: Site, mut memory_left: u64) -> Compiled {
+    let Draft { mut entries, files, retired, mut warnings } = draft;
+    let origins: Vec<_> = files.iter().map(Loaded::origin).collect();
+    let changed = origins.iter().filter(|origin| origin.is_none()).count();
+    let mut former: Vec<_> = old.assets.into_iter().map(Some).collect();
+    let assets = files.into_iter().filter_map(|file| match file {
+        Loaded::Same(at) => former[at].take(),
+        Loaded::New(asset) => Some(asset),
     });
-    let mut sizes: Vec<_> = sizes.collect();
-    sizes.sort_unstable_by_key(|&(size, index)| (size, &steps[index].path));
-    sizes
-}
-
-/// A site that is being put together.
-#[derive(Default)]
-struct Draft {
-    entries: Vec<Entry>,
-    assets: Vec<Asset>,
-    bytes: u64,
-    warnings: Vec<String>,
-}
-
-impl Draft {
-    fn add_file(&mut self, path: &Path, asset: Asset) {
-        self.bytes += asset.size();
-        self.assets.push(asset);
-        self.add_with_folder(&url(path), Leads::ToAsset(self.assets.len() - 1));
-    }
-
-    fn add_unreadable_file(&mut self, path: &Path, error: &io::Error) {
-        self.warn_unreadable(path, error);
-        self.add_with_folder(&url(path), Leads::Nowhere);
-    }
-
-    /// A folder, or a link to something, that cannot be looked into.
-    fn add_unreadable(&mut self, path: &Path, error: &io::Error) {
-        self.warn_unreadable(path, error);
-        let url = url(path);
-        self.add(&url, Leads::Nowhere);
-        self.add(&[&*url, b"/"].concat(), Leads::Nowhere);
-    }
-
-    fn warn_unreadable(&mut self, path: &Path, error: &io::Error) {
-        self.warnings.push(format!("cannot read {}: {error}; it answers 403", path.display()));
-    }
-
-    /// Adds a file, and what stands for it if it is its folder's index.
-    fn add_with_folder(&mut self, url: &[u8], leads: Leads) {
-        self.add(url, leads);
-        let Some(folder) = url.strip_suffix(INDEX).filter(|folder| folder.ends_with(b"/")) else {
-            return;
-        };
-        self.add(folder, leads);
-        if let [without_slash @ .., b'/'] = folder
-            && !without_slash.is_empty()
-        {
-            self.add(without_slash, Leads::ToFolder);
+    let assets: Vec<_> = assets.collect();
+    drop(former);
+    entries.shrink_to_fit();
+    let present = &assets[..assets.len() - retired.len()];
+    let (files, bytes) = (present.len(), present.iter().map(Asset::size).sum());
+    let mut site = Site {
+        root: Some(root),
+        entries,
+        assets,
+        retired,
+        not_found: None,
+        stand_in: None,
+        extra: job.rules.extra.clone(),
+        as_of: job.now,
+        grade: job.grade,
+    };
+    site.not_found = site.asset_at(NOT_FOUND);
+    if let Some(path) = &job.rules.stand_in {
+        site.stand_in = site.asset_at(&url(path));
+        if site.stand_in.is_none() {
+            let path = path.display();
+            warnings.push(format!(
+                "--spa: {path} is no file that can be served; missing pages answer 404"
+            ));
         }
     }
-
-    /// Adds what tine says of itself; a file of the same name loses.
-    fn add_probes(&mut self) {
-        for (path, probe) in Probe::ALL {
-            let is_there = |entry: &Entry| *entry.path == *path;
-            let hides_a_file = self
-                .entries
-                .iter()
-                .any(|entry| is_there(entry) && !matches!(entry.leads, Leads::ToFolder));
-            self.entries.retain(|entry| !is_there(entry));
-            if hides_a_file {
-                let path = String::from_utf8_lossy(path);
-                self.warnings.push(format!(
-                    "the file {path} is not served, since tine says there how it is; --health off"
-                ));
-            }
-            self.add(path, Leads::ToProbe(probe));
-        }
+    site.find_siblings(&origins, &mut memory_left);
+    if job.grade == Grade::Full {
+        site.make_twins(job.rules.limits.gzip_max, &mut memory_left);
     }
-
-    fn add(&mut self, path: &[u8], leads: Leads) {
-        self.entries.push(Entry { path: path.into(), leads });
-    }
-
-    /// Puts the site together; `memory_left` is for the heads of siblings.
-    fn finish(mut self, root: Root, rules: &Rules, memory_left: u64) -> Compiled {
-        if rules.health {
-            self.add_probes();
-        }
-        self.entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-        self.entries.shrink_to_fit();
-        self.assets.shrink_to_fit();
-        let (files, bytes, mut warnings) = (self.assets.len(), self.bytes, self.warnings);
-        let mut site = Site {
-            root,
-            entries: self.entries,
-            assets: self.assets,
-            not_found: None,
-            stand_in: None,
-            extra: rules.extra.clone(),
-        };
-        site.not_found = site.asset_at(NOT_FOUND);
-        if let Some(path) = &rules.stand_in {
-            site.stand_in = site.asset_at(&url(path));
-            if site.stand_in.is_none() {
-                let path = path.display();
-                warnings.push(format!(
-                    "--spa: {path} is no file that can be served; missing pages answer 404"
-                ));
-            }
-        }
-        site.find_siblings(memory_left);
-        Compiled { site, files, bytes, warnings }
-    }
+    let twins = site.twins();
+    Compiled { site, files, bytes, changed, twins, warnings }
 }
 
 /// The decoded URL path of a file.
-fn url(path: &Path) -> Vec<u8> {
+pub(super) fn url(path: &Path) -> Vec<u8> {
     [b"/", path.as_os_str().as_bytes()].concat()
 }

@@ -1,6 +1,7 @@
 //! What tells one state of a file from another without reading it.
 
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use nix::sys::stat::{FileStat, SFlag, fstat};
 
@@ -29,6 +30,10 @@ pub enum Kind {
     /// A FIFO, a socket or a device: never served.
     Special,
 }
+
+/// How much older than a look at it a file's last change must be, so that another change would have
+/// given it another time: clocks of file systems are coarse, and those of servers are their own.
+const SETTLED_AFTER: Duration = Duration::from_secs(2);
 
 /// Reproducible builds set every mtime to 1970 or 1980-01-01: it says nothing then.
 const DATED_FROM: i64 = 315_619_200; // 1980-01-02
@@ -83,6 +88,22 @@ impl Facts {
             && self.size == before.size
             && self.modified == before.modified
             && is_same_change
+    }
+
+    /// Whether the last change, of whatever, was this long before a time since 1970. One that is
+    /// yet to come was not.
+    pub fn has_rested(&self, pause: Duration, at: Duration) -> bool {
+        let (seconds, nanos) = self.changed;
+        let changed = u64::try_from(seconds).map_or(Duration::ZERO, |seconds| {
+            Duration::new(seconds, u32::try_from(nanos).unwrap_or(0))
+        });
+        changed.saturating_add(pause) <= at
+    }
+
+    /// Whether the file that was looked at then, in a time since 1970, is sure to have other facts
+    /// by now if it has other bytes.
+    pub fn were_settled(&self, looked_at: Duration) -> bool {
+        self.has_rested(SETTLED_AFTER, looked_at)
     }
 
     /// Whether both are the same file, whatever it holds.

@@ -10,13 +10,14 @@ use nix::errno::Errno;
 
 use super::beneath::Root;
 use super::facts::{Facts, Kind};
+use crate::http::etag::ETag;
 
 /// A file that is sent from the file system.
 #[derive(Debug)]
 pub struct Large {
     home: Home,
-    /// When it was compiled, in bytes.
-    size: u64,
+    /// Of its bytes as compiled, once they have been read.
+    pub(super) etag: Option<ETag>,
 }
 
 #[derive(Debug)]
@@ -63,16 +64,17 @@ impl AsFd for Source<'_> {
 }
 
 impl Large {
-    pub(super) fn kept(file: File, size: u64) -> Self {
-        Self { home: Home::Kept(file), size }
+    pub(super) fn kept(file: File) -> Self {
+        Self { home: Home::Kept(file), etag: None }
     }
 
-    pub(super) fn named(path: &Path, size: u64) -> Self {
-        Self { home: Home::Named(path.into()), size }
+    pub(super) fn named(path: &Path) -> Self {
+        Self { home: Home::Named(path.into()), etag: None }
     }
 
-    pub(super) fn size(&self) -> u64 {
-        self.size
+    /// Whether it holds a descriptor.
+    pub(super) fn is_kept(&self) -> bool {
+        matches!(self.home, Home::Kept(_))
     }
 
     pub(super) fn open<'s>(&'s self, root: &Root) -> io::Result<Opened<'s>> {

@@ -48,6 +48,21 @@ pub fn parameter(media_type: &str) -> &'static str {
     if media_type.starts_with("text/") { "; charset=utf-8" } else { "" }
 }
 
+/// Whether a media type is one of texts, or of something else that gzip makes much smaller.
+pub fn is_text(media_type: &str) -> bool {
+    const OTHERS: [&str; 5] = [
+        "application/json",
+        "application/wasm",
+        "application/xml",
+        "application/xml-dtd",
+        "application/yaml",
+    ];
+    media_type.starts_with("text/")
+        || media_type.ends_with("+xml")
+        || media_type.ends_with("+json")
+        || OTHERS.contains(&media_type)
+}
+
 /// What follows the last dot of a name, if a name stands before it.
 fn extension(name: &[u8]) -> Option<&str> {
     let dot = name.iter().rposition(|&byte| byte == b'.').filter(|&dot| dot > 0)?;

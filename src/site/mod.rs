@@ -6,50 +6,67 @@
 
 mod beneath;
 mod compile;
+mod draft;
 mod facts;
 mod held;
 mod large;
+mod load;
 pub mod media;
+mod order;
 mod pick;
+mod retire;
 mod rules;
 mod siblings;
+mod twins;
 mod walk;
 
-use crate::http::etag::ETag;
+use std::io;
+use std::time::Duration;
+
+use nix::errno::Errno;
+
 use crate::http::extra::Extra;
 
 pub use beneath::Root;
-pub use compile::{CompileError, Compiled, compile};
+pub use compile::{CompileError, Compiled, Grade, Job, Outcome, Patience, compile};
+use draft::Draft;
 pub use facts::{Facts, Kind};
 pub use held::Held;
 pub use large::{Large, Opened, Source};
 pub use pick::Pick;
+use retire::Retired;
 pub use rules::{Rules, SiteLimits};
 use siblings::Coded;
 
 /// A folder, compiled.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Site {
-    root: Root,
+    /// None before the first compile.
+    root: Option<Root>,
     /// Sorted by path.
     entries: Vec<Entry>,
+    /// The files, and behind them those that are retired.
     assets: Vec<Asset>,
+    retired: Vec<Retired>,
     /// The site's own page for what is missing, by its place among the assets.
     not_found: Option<usize>,
     /// The page that stands in for all that are missing, likewise.
     stand_in: Option<usize>,
     extra: Extra,
+    /// When all of it was known to be as it is in the file system, in a time since 1970.
+    as_of: Duration,
+    grade: Grade,
 }
 
 /// A URL path that exists.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Entry {
     /// Decoded, with a slash at its start.
     path: Box<[u8]>,
     leads: Leads,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Leads {
     /// To a file, by its place among the assets.
     ToAsset(usize),
@@ -96,12 +113,14 @@ pub struct Asset {
     /// What a held file says of its last change, see [`Facts::last_modified`]; what is not held has
     /// to be asked.
     pub modified: Option<u64>,
-    /// The file's own time when it was compiled, in seconds since 1970.
-    mtime: i64,
+    /// What the file was when it was compiled.
+    facts: Facts,
     /// Where the bytes are.
     pub content: Content,
-    /// Its siblings in content codings; mostly there are none, and most sites have many files.
+    /// Its forms in content codings; mostly there are none, and most sites have many files.
     coded: Option<Box<[Coded]>>,
+    /// Whether a gzip twin would be hardly smaller.
+    is_dense: bool,
 }
 
 /// The bytes of a file.
@@ -114,6 +133,31 @@ pub enum Content {
 }
 
 impl Site {
+    /// The site before the first compile: nothing but what tine says of itself.
+    pub fn awaited(rules: &Rules) -> Self {
+        let mut draft = Draft::default();
+        if rules.health {
+            draft.add_probes();
+        }
+        draft.sort();
+        Self { entries: draft.entries, extra: rules.extra.clone(), ..Self::default() }
+    }
+
+    /// Whether a folder was compiled.
+    pub fn is_there(&self) -> bool {
+        self.root.is_some()
+    }
+
+    /// How much was made of its files.
+    pub fn grade(&self) -> Grade {
+        self.grade
+    }
+
+    /// Takes note that a compile which began at a time since 1970 has found nothing new.
+    pub fn is_as_of(&mut self, now: Duration) {
+        self.as_of = now;
+    }
+
     /// What there is under a decoded path; none if the path does not exist.
     pub fn find(&self, path: &[u8]) -> Option<Found<'_>> {
         Some(match self.entry(path)?.leads {
@@ -156,25 +200,43 @@ impl Site {
     ///
     /// # Errors
     /// Those of [`Root::open_beneath`] and fstat(2); `ENOENT` if it is no regular file any more.
-    pub fn open<'s>(&'s self, large: &'s Large) -> std::io::Result<Opened<'s>> {
-        large.open(&self.root)
+    pub fn open<'s>(&'s self, large: &'s Large) -> io::Result<Opened<'s>> {
+        large.open(self.root.as_ref().ok_or(Errno::ENOENT)?)
     }
 }
 
 impl Asset {
+    fn new(
+        media_type: &'static str,
+        modified: Option<u64>,
+        facts: Facts,
+        content: Content,
+    ) -> Self {
+        Self { media_type, modified, facts, content, coded: None, is_dense: false }
+    }
+
     /// The file's size in bytes, as compiled.
     pub fn size(&self) -> u64 {
         match &self.content {
             Content::Held(held) => held.body().len() as u64,
-            Content::Large(large) => large.size(),
+            Content::Large(_) => self.facts.size,
+        }
+    }
+}
+
+impl Content {
+    /// What it takes of the memory for held files, in bytes.
+    fn memory(&self) -> u64 {
+        match self {
+            Self::Held(held) => (held.head().len() + held.body().len()) as u64,
+            Self::Large(_) => 0,
         }
     }
 
-    /// The file's entity tag, if one is known.
-    pub fn etag(&self) -> Option<ETag> {
-        match &self.content {
-            Content::Held(held) => held.etag(),
-            Content::Large(_) => None,
+    fn large(&self) -> Option<&Large> {
+        match self {
+            Self::Held(_) => None,
+            Self::Large(large) => Some(large),
         }
     }
 }

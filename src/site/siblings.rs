@@ -6,6 +6,7 @@
 use std::io;
 
 use super::large::Large;
+use super::twins::Twin;
 use super::{Asset, Content, Entry, Held, Leads, Root, Site, media};
 use crate::http::coding::Coding;
 use crate::http::head::Representation;
@@ -15,51 +16,107 @@ use crate::http::status::Status;
 /// may write them in any order, and so do the volumes of Kubernetes.
 const AGE_MAX: i64 = 60;
 
+/// What the head of a file says that has other forms.
+const VARY: &[u8] = b"Vary: Accept-Encoding\r\n";
+
 /// A file in a coding, as it answers for another.
 #[derive(Debug)]
 pub(super) struct Coded {
     pub(super) coding: Coding,
-    /// The sibling, by its place among the assets.
-    pub(super) asset: usize,
-    /// Its 200 head; empty if the bytes are not held, or the head is not.
-    pub(super) head: Box<[u8]>,
+    pub(super) from: From,
+}
+
+/// Where a file in a coding comes from.
+#[derive(Debug)]
+pub(super) enum From {
+    /// A file of the site, by its place among the assets. Its 200 head is empty if the bytes are
+    /// not held, or the head is not.
+    Sibling { asset: usize, head: Box<[u8]> },
+    /// A twin that was made of it.
+    Twin(Twin),
+}
+
+impl Coded {
+    fn memory(&self) -> u64 {
+        match &self.from {
+            From::Sibling { head, .. } => head.len() as u64,
+            From::Twin(twin) => twin.content.memory(),
+        }
+    }
+
+    pub(super) fn is_twin(&self) -> bool {
+        matches!(self.from, From::Twin(_))
+    }
+
+    fn is_sibling(&self, sibling: usize) -> bool {
+        matches!(self.from, From::Sibling { asset, .. } if asset == sibling)
+    }
 }
 
 impl Site {
-    /// Finds the files that are others in a content coding, and has them answer for these.
-    /// Their heads are held for as long as the memory lasts.
-    pub(super) fn find_siblings(&mut self, mut memory_left: u64) {
-        let mut found = Vec::new();
+    /// Finds the files that are others in a content coding, and has them answer for these. Their
+    /// heads are held for as long as the memory lasts. `origins` are the places of the files in the
+    /// former site: what both are from there is known to fit, or not to.
+    pub(super) fn find_siblings(&mut self, origins: &[Option<usize>], memory_left: &mut u64) {
+        let mut found: Vec<Vec<(usize, Coding)>> = vec![Vec::new(); self.assets.len()];
         for Entry { path, leads } in &self.entries {
             if let &Leads::ToAsset(sibling) = leads
                 && let Some((own, coding)) = split(path)
-                && let Some(&Entry { leads: Leads::ToAsset(own), .. }) = self.entry(own)
-                && fits(&self.root, &self.assets[own], &self.assets[sibling], coding)
+                && let Some(own) = self.asset_at(own)
+                && self.is_sibling(own, sibling, coding, origins)
             {
-                found.push((own, sibling, coding));
+                found[own].push((sibling, coding));
             }
         }
-        for (own, asset, coding) in found {
-            let mut head = self.coded_head(own, asset, coding);
-            match memory_left.checked_sub(head.len() as u64) {
-                Some(left) => memory_left = left,
-                None => head = Box::default(),
+        for (own, siblings) in found.into_iter().enumerate() {
+            let former = self.assets[own].coded.take().map(<[_]>::into_vec);
+            if siblings.is_empty() && former.is_none() {
+                continue;
             }
-            self.assets[own].vary(Coded { coding, asset, head });
+            let (was_varied, mut former) = (former.is_some(), former.unwrap_or_default());
+            // A twin is made only of what has no sibling.
+            former.retain(|coded| coded.is_twin() == siblings.is_empty());
+            let siblings = siblings.into_iter().map(|(asset, coding)| {
+                let is_it = |coded: &Coded| origins[asset].is_some_and(|was| coded.is_sibling(was));
+                let known = former.iter().position(is_it).map(|at| former.swap_remove(at));
+                let head = match known {
+                    Some(Coded { from: From::Sibling { head, .. }, .. }) => head,
+                    _ => self.coded_head(own, asset, coding),
+                };
+                Coded { coding, from: From::Sibling { asset, head } }
+            });
+            let siblings: Vec<_> = siblings.collect();
+            let forms = if siblings.is_empty() { former } else { siblings };
+            self.assets[own].set_forms(forms, was_varied, memory_left);
+        }
+    }
+
+    fn is_sibling(
+        &self,
+        own: usize,
+        sibling: usize,
+        coding: Coding,
+        origins: &[Option<usize>],
+    ) -> bool {
+        let Self { root: Some(root), assets, .. } = self else { return false };
+        match (origins[own], origins[sibling]) {
+            (Some(_), Some(was)) => {
+                let mut former = assets[own].coded.iter().flatten();
+                former.any(|coded| coded.is_sibling(was))
+            }
+            _ => fits(root, &assets[own], &assets[sibling], coding),
         }
     }
 
     /// The 200 head of a held sibling, with the type of what it is another form of.
     fn coded_head(&self, own: usize, sibling: usize, coding: Coding) -> Box<[u8]> {
         let (own, sibling) = (&self.assets[own], &self.assets[sibling]);
-        if matches!(sibling.content, Content::Large(_)) {
-            return Box::default();
-        }
+        let Content::Held(held) = &sibling.content else { return Box::default() };
         let media_type = [own.media_type, media::parameter(own.media_type)];
         let representation = Representation {
             coding: Some(coding),
             varies: true,
-            etag: sibling.etag(),
+            etag: held.etag(),
             modified: sibling.modified,
             ..Representation::plain(media_type, sibling.size())
         };
@@ -70,17 +127,38 @@ impl Site {
 }
 
 impl Asset {
-    /// Other clients get another form from now on, and the head of this one says so.
-    fn vary(&mut self, coded: Coded) {
-        let mut all = self.coded.take().map(<[_]>::into_vec).unwrap_or_default();
-        if let Content::Held(held) = &self.content
-            && all.is_empty()
+    /// Has these forms answer for the file too, as far as the memory lasts; its head says that
+    /// there are others.
+    fn set_forms(&mut self, mut forms: Vec<Coded>, was_varied: bool, memory_left: &mut u64) {
+        forms.retain_mut(|form| {
+            let left = memory_left.checked_sub(form.memory());
+            *memory_left = left.unwrap_or(*memory_left);
+            match &mut form.from {
+                _ if left.is_some() => true,
+                From::Twin(_) => false,
+                From::Sibling { head, .. } => {
+                    *head = Box::default();
+                    true
+                }
+            }
+        });
+        let varies = !forms.is_empty();
+        if varies != was_varied
+            && let Content::Held(held) = &self.content
         {
-            let head = [held.head(), b"Vary: Accept-Encoding\r\n"].concat();
+            let head = held.head();
+            let head = match varies {
+                true => [head, VARY].concat(),
+                false => head.strip_suffix(VARY).unwrap_or(head).to_vec(),
+            };
             self.content = Content::Held(Held::new(&head, held.body()));
         }
-        all.push(coded);
-        self.coded = Some(all.into());
+        self.coded = varies.then(|| forms.into());
+    }
+
+    /// Has a twin answer for the file, which has no other forms.
+    pub(super) fn add_twin(&mut self, twin: Coded, memory_left: &mut u64) {
+        self.set_forms(vec![twin], false, memory_left);
     }
 }
 
@@ -93,7 +171,7 @@ fn split(path: &[u8]) -> Option<(&[u8], Coding)> {
 
 /// Whether `sibling` is `own` in this coding, and smaller.
 fn fits(root: &Root, own: &Asset, sibling: &Asset, coding: Coding) -> bool {
-    let is_current = sibling.mtime.saturating_add(AGE_MAX) >= own.mtime;
+    let is_current = sibling.facts.mtime().saturating_add(AGE_MAX) >= own.facts.mtime();
     sibling.size() < own.size()
         && match coding {
             Coding::Brotli => is_current,

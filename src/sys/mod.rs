@@ -4,5 +4,6 @@
 pub(crate) mod descriptors;
 pub(crate) mod door;
 pub(crate) mod fork;
+pub(crate) mod pass;
 pub(crate) mod shared;
 pub(crate) mod signals;

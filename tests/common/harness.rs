@@ -78,8 +78,15 @@ impl Tine {
         Self::start(command(folder.path()).args(["--listen", "127.0.0.1:0"]).args(args))
     }
 
-    /// Starts a command and waits until it serves.
+    /// Starts a command and waits until it serves all that it makes of the files.
     pub fn start(command: &mut Command) -> Self {
+        let tine = Self::begin(command);
+        tine.settle();
+        tine
+    }
+
+    /// Starts a command and waits until it serves.
+    pub fn begin(command: &mut Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let said = lines_of(child.stderr.take().unwrap());
         let mut tine = Self {
@@ -94,6 +101,27 @@ impl Tine {
         let authority = url.split_once('/').expect("a path").0.replace("localhost", "127.0.0.1");
         tine.address = authority.parse().unwrap();
         tine
+    }
+
+    /// Waits until the second generation, which has all that is made of the files, is alone.
+    fn settle(&self) {
+        self.wait_for_line(" is complete with ");
+        self.wait_for_one_generation();
+    }
+
+    pub fn wait_for_one_generation(&self) {
+        until("one generation is alone", || {
+            // Whoever leads is at the end of a chain of only children, and its workers have none.
+            let mut family = children(self.master());
+            while let [only] = family[..] {
+                match children(only) {
+                    workers if workers.is_empty() => break,
+                    below => family = below,
+                }
+            }
+            let is_alone = family.iter().all(|&worker| children(worker).is_empty());
+            (!family.is_empty() && is_alone).then_some(())
+        });
     }
 
     /// The next line that contains `text`.

@@ -8,6 +8,7 @@ use tine::http::extra::{Caching, Extra};
 use tine::http::fields::{Fields, Slots};
 use tine::http::framing::{Discard, Framing};
 use tine::http::limits::Limits;
+use tine::http::precondition::Validators;
 use tine::http::range::{Asked, Extent};
 use tine::http::reject::Reject;
 use tine::http::request::Request;
@@ -92,7 +93,8 @@ pub fn range_stays_inside(data: &[u8]) {
     let block = [b"Range: bytes=", value, b"\r\n\r\n"].concat();
     let mut slots = Slots::new();
     let Ok(Some((fields, _))) = Fields::parse(&block, &mut slots, 4) else { return };
-    let extent = Asked::read(&fields, 16, || None).map(|asked| asked.of(size, None));
+    let extent =
+        Asked::read(&fields, 16, || None).map(|asked| asked.of(size, Validators::default()));
     let parts: Box<[Range<u64>]> = match extent {
         None | Some(Extent::Whole | Extent::Unsatisfiable) => return,
         Some(Extent::Part(part)) => [part].into(),

@@ -10,7 +10,7 @@ use tine::http::framing::{Discard, Framing};
 use tine::http::limits::Limits;
 use tine::http::method::Method;
 use tine::http::request::{Expectation, Persistence, Request, is_head_request};
-use tine::site::{Root, Rules, Site, SiteLimits, compile};
+use tine::site::{Job, Root, Rules, Site, SiteLimits, compile};
 
 use crate::socket::{Sim, State};
 
@@ -26,8 +26,10 @@ fn make_site() -> io::Result<Site> {
     write("large", &[b'l'; 300])?;
     let limits = SiteLimits { inline_max: 100, ..SiteLimits::default() };
     let rules = Rules { limits, stand_in: Some(Path::new("a.txt").into()), ..Rules::default() };
-    let compiled = compile(Root::new(folder.path())?, &rules, 2_000_000_000);
-    Ok(compiled.map_err(|error| io::Error::other(error.to_string()))?.site)
+    let job = Job::first(&rules, 2_000_000_000);
+    let outcome = compile(Root::new(folder.path())?, &job, Site::default(), &mut |_| ());
+    let outcome = outcome.map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(outcome.ready().expect("there was none before").site)
 }
 
 /// Each request is answered once and in its turn, and behind the last answer comes nothing; however

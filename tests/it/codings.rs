@@ -56,18 +56,18 @@ fn a_gzip_that_was_left_behind_is_not_sent_however_new_it_looks() {
     let other = [&body[..body.len() - 1], b"!"].concat();
     folder.write("a.txt", &other);
     folder.date("a.txt.gz", 2_000_000_000);
-    let held = Tine::serve(&folder, &["--inline-max", "1MiB"]);
+    let held = Tine::serve(&folder, &["--inline-max", "1MiB", "--gzip-max", "0"]);
     assert_eq!(ask(&held, "/a.txt", "gzip").body, other);
     // What it holds is not compared if the file is not held; its length and its age are.
-    let large = Tine::serve(&folder, &["--inline-max", "10"]);
+    let large = Tine::serve(&folder, &["--inline-max", "10", "--gzip-max", "0"]);
     assert_eq!(coding(&large, "gzip").as_deref(), Some("gzip"));
     folder.date("a.txt", 1_500_000_100);
     folder.date("a.txt.gz", 1_500_000_000);
-    let large = Tine::serve(&folder, &["--inline-max", "10"]);
+    let large = Tine::serve(&folder, &["--inline-max", "10", "--gzip-max", "0"]);
     assert_eq!(coding(&large, "gzip"), None);
     folder.write("a.txt", &other[1..]);
     folder.date("a.txt.gz", 2_000_000_000);
-    let large = Tine::serve(&folder, &["--inline-max", "10"]);
+    let large = Tine::serve(&folder, &["--inline-max", "10", "--gzip-max", "0"]);
     assert_eq!(coding(&large, "gzip"), None);
 }
 
@@ -103,6 +103,8 @@ fn the_page_for_what_is_missing_comes_in_codings_too() {
 #[test]
 fn heads_of_siblings_are_held_while_the_memory_lasts() {
     let folder = Folder::new(&[("a.txt", &body()), ("a.txt.br", b"br")]);
+    folder.date("a.txt.br", 1_500_000_000);
+    folder.date("a.txt", 1_500_000_000);
     let answers = ["64MiB", "300"].map(|memory_max| {
         let tine = Tine::serve(&folder, &["--memory-max", memory_max]);
         let answer = ask(&tine, "/a.txt", "br");

@@ -228,7 +228,7 @@ fn but_nohup_does() {
     let folder = site();
     let (tine, terminal) = at_a_terminal(&folder, &["nohup"]);
     drop(terminal);
-    tine.wait_for_line("SIGHUP: the folder is read at the start only");
+    tine.wait_for_line("SIGHUP: looking at the folder again");
     assert_eq!(tine.get("/a.txt").text(), "a");
 }
 
@@ -237,7 +237,7 @@ fn a_hangup_without_a_terminals_end_changes_nothing() {
     let folder = site();
     let tine = Tine::start(command(folder.path()).args(["--listen", "127.0.0.1:0"]));
     tine.signal(Signal::SIGHUP);
-    tine.wait_for_line("SIGHUP: the folder is read at the start only");
+    tine.wait_for_line("SIGHUP: looking at the folder again");
     assert_eq!(tine.get("/a.txt").text(), "a");
 }
 

@@ -55,7 +55,8 @@ fn floor(room: &str) -> usize {
     match room {
         "sys" => 0,
         "http" | "config" | "failure" => 1,
-        "site" | "answer" | "response" | "conn" | "backoff" | "board" | "supervisor" | "cli" => 2,
+        "site" | "answer" | "response" | "conn" | "backoff" | "board" | "succession"
+        | "supervisor" | "cli" => 2,
         "process" | "healthcheck" => 3,
         "main" | "lib" => 4,
         other => panic!("{other} has no floor yet"),
@@ -115,7 +116,14 @@ fn unsafe_has_one_address() {
 
 #[test]
 fn the_time_is_asked_for_by_the_loops_only() {
-    let loops = ["main", "healthcheck", "process/master", "process/publisher", "process/clock"];
+    let loops = [
+        "main",
+        "healthcheck",
+        "process/master",
+        "process/publisher",
+        "process/successor",
+        "process/clock",
+    ];
     let loops = loops.map(|path| format!("src/{path}.rs"));
     for (path, text) in sources("src") {
         let asks = code(&text).contains("::now()") || code(&text).contains(".elapsed()");

@@ -113,7 +113,8 @@ fn what_comes_and_goes_while_it_is_read_is_there_or_not() {
             }
         });
         for _ in 0..20 {
-            let tine = Tine::serve(&folder, &["--inline-max", "500", "--open-max", "3"]);
+            let args = ["--listen", "127.0.0.1:0", "--inline-max", "500", "--open-max", "3"];
+            let tine = Tine::begin(command(folder.path()).args(args));
             assert_eq!(tine.get("/stays/").text(), "here");
             let answer = tine.get("/comes-7/sub/page.html");
             let whole = answer.status() == 200 && answer.body == [b'x'; 1000];

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use tine::http::date::imf_fixdate;
 use tine::http::etag::ETag;
-use tine::http::precondition::{Conditions, Verdict};
+use tine::http::precondition::{Conditions, Validators, Verdict};
 
 use crate::with_fields;
 
@@ -154,7 +154,7 @@ proptest! {
         }
         let etag = input.has_tag.then(|| tag(0));
         let verdict = with_fields(&lines, |fields| {
-            Conditions::read(fields, || etag).weigh(input.modified)
+            Conditions::read(fields, || etag).weigh(Validators { etag, modified: input.modified })
         });
         prop_assert_eq!(verdict, model(&input), "{:?}", lines);
     }

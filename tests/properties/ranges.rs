@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
+use tine::http::precondition::Validators;
 use tine::http::range::{Asked, Extent};
 
 use crate::with_fields;
@@ -46,7 +47,7 @@ fn print(specs: &[Spec], separator: &str) -> String {
 
 fn ask(line: String, size: u64) -> Extent {
     let asked = with_fields(&[line], |fields| Asked::read(fields, RANGES_MAX, || None));
-    asked.map_or(Extent::Whole, |asked| asked.of(size, None))
+    asked.map_or(Extent::Whole, |asked| asked.of(size, Validators::default()))
 }
 
 /// The octets of a small representation that a range names, one by one.

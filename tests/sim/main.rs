@@ -17,7 +17,7 @@ use fastrand::Rng;
 use tempfile::TempDir;
 use tine::cli::{self, Command};
 use tine::http::limits::Limits;
-use tine::site::{Root, Rules, Site, SiteLimits, compile};
+use tine::site::{Grade, Job, Root, Rules, Site, SiteLimits, compile};
 
 use cases::{Case, Page};
 use socket::{Sim, State};
@@ -55,11 +55,14 @@ fn grounds() -> (TempDir, Vec<Ground>) {
         let Ok(Command::Serve(config, _)) = cli::parse(args, []) else {
             panic!("{:?} has other arguments", page.path);
         };
-        let limits = SiteLimits { inline_max: config.inline_max, ..SiteLimits::default() };
-        let rules =
-            Rules { limits, stand_in: config.spa, extra: config.extra, health: config.health };
-        let root = Root::new(folder.path()).unwrap();
-        let site = compile(root, &rules, 2_000_000_000).unwrap().site;
+        let (inline_max, gzip_max) = (config.inline_max, config.gzip_max);
+        let limits = SiteLimits { inline_max, gzip_max, ..SiteLimits::default() };
+        let (stand_in, extra, health) = (config.spa, config.extra, config.health);
+        let rules = Rules { limits, stand_in, extra, health, ..Rules::default() };
+        let (root, job) = (Root::new(folder.path()).unwrap(), Job::first(&rules, 2_000_000_000));
+        let job = Job { grade: Grade::Full, ..job };
+        let outcome = compile(root, &job, Site::default(), &mut |_| ()).unwrap();
+        let site = outcome.ready().unwrap().site;
         Ground { site, limits: config.limits, cases: page.cases }
     };
     let grounds = cases::pages().into_iter().map(ground).collect();

@@ -1,0 +1,84 @@
+//! How connections move from one generation to the next, at either end of the way.
+
+use std::io;
+
+use crate::conn::{Conn, Handed, Phase};
+use crate::process::handover::Given;
+use crate::process::link::Link;
+
+use super::{Worker, watch_link};
+
+/// Most connections of former generations that are taken before those that are there have their
+/// turn.
+const ARRIVALS_MAX: usize = 32;
+
+impl Worker<'_> {
+    /// Takes connections of former generations; whether there may be more of them.
+    pub(super) fn adopt(&mut self) -> bool {
+        for _ in 0..ARRIVALS_MAX {
+            let is_full = self.links.len() >= self.connections_max;
+            let is_turn = self.has_served && self.desk.phase != Phase::Retiring;
+            if !self.has_arrivals || !is_turn || is_full && !self.make_room() {
+                return false;
+            }
+            let (mut turn, input) = self.desk.turn();
+            let (len, stream) = match self.handover.take(input) {
+                Ok(arrival) => arrival,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.has_arrivals = false;
+                    return false;
+                }
+                Err(_) => continue,
+            };
+            let Some(handed) = Handed::read(&input[..len]) else { continue };
+            if handed.generation > self.generation {
+                // This worker was asleep when its time was over.
+                let _ = self.handover.give(&input[..len], &stream);
+                self.look();
+                return false;
+            }
+            let mut conn = Conn::adopted(handed, &turn);
+            conn.resume(&mut turn);
+            let mut link = Link::new(stream, conn);
+            let progress = link.pump(input, &mut turn);
+            self.keep(link, progress);
+        }
+        true
+    }
+
+    /// Hands over what can be, once another generation serves.
+    pub(super) fn hand_over(&mut self) {
+        if self.desk.phase != Phase::Retiring || self.links.is_empty() {
+            return;
+        }
+        let now = self.desk.clock.now();
+        let mut message = Vec::new();
+        for key in self.links.keys_to_give(now) {
+            let link = self.links.link(key);
+            let Some(handed) = link.conn().handed(self.generation, now) else { continue };
+            handed.write(&mut message);
+            let given = if self.has_way { self.give(key, &message) } else { Given::Later };
+            self.has_way &= given != Given::Later;
+            if given == Given::Gone {
+                self.links.remove(key);
+            } else {
+                let (mut turn, input) = self.desk.turn();
+                self.links.resume(key, input, &mut turn);
+            }
+        }
+    }
+
+    /// Hands a connection over. It is not watched then any more, or watched anew.
+    fn give(&mut self, key: usize, message: &[u8]) -> Given {
+        let link = self.links.link(key);
+        if self.poll.registry().deregister(link.stream()).is_err() {
+            return Given::Never;
+        }
+        let given = self.handover.give(message, link.stream());
+        if given != Given::Gone && watch_link(&self.poll, link, key).is_err() {
+            // Nobody would hear of it any more.
+            return Given::Gone;
+        }
+        given
+    }
+}
