@@ -16,7 +16,7 @@ use crate::http::range::{Asked, Extent};
 use crate::http::request::{Expectation, Persistence, Request};
 use crate::http::status::Status;
 use crate::http::target::{self, Abnormal, Locator, Target};
-use crate::site::{Content, Found, Large, Opened, Pick, Probe, Site};
+use crate::site::{Content, Facts, Found, Large, Opened, Pick, Probe, Site};
 
 /// What to answer. The status follows from the reply; it is never set.
 #[derive(Debug)]
@@ -98,6 +98,16 @@ impl<'s> Plan<'s> {
                 }
             }
             _ => None,
+        }
+    }
+
+    /// Whether its file is still the compiled one.
+    pub fn is_of(&self, now: &Facts) -> bool {
+        match self.reply {
+            Reply::AsFound(pick, ..) | Reply::StandIn(pick) | Reply::Missing(pick) => {
+                pick.is_of(now)
+            }
+            _ => true,
         }
     }
 

@@ -24,8 +24,7 @@ const SERVING: usize = 0;
 const LAST_GENERATION: usize = 1;
 const LEADER: usize = 2;
 const RELOADS: usize = 3;
-const DOUBTS: usize = 4;
-const CUT: usize = 5;
+const CUT: usize = 4;
 
 /// Where things stand in the other rows.
 const HOLDER: usize = 0;
@@ -42,6 +41,8 @@ pub enum Counter {
     Answered,
     /// Bytes that were sent.
     Sent,
+    /// Files that were not what they were when they were compiled.
+    Doubted,
 }
 
 /// The board; a copy is a view of the same words.
@@ -127,24 +128,14 @@ impl<'w> Board<'w> {
         self.words[RELOADS].load(Ordering::Acquire)
     }
 
-    /// Takes note that a file is not what it was when it was compiled.
-    pub fn doubt(&self) {
-        self.words[DOUBTS].fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// How often that was noticed.
-    pub fn doubts(&self) -> u64 {
-        self.words[DOUBTS].load(Ordering::Relaxed)
-    }
-
     /// Has the workers of this generation, and of all before it, leave at once.
     pub fn cut(&self, generation: u64) {
-        self.words[CUT].fetch_max(generation, Ordering::Relaxed);
+        self.words[CUT].fetch_max(generation + 1, Ordering::Relaxed);
     }
 
     /// Whether a generation is to leave at once.
     pub fn is_cut(&self, generation: u64) -> bool {
-        self.words[CUT].load(Ordering::Relaxed) >= generation
+        self.words[CUT].load(Ordering::Relaxed) > generation
     }
 
     /// How many rows nobody has.

@@ -207,6 +207,9 @@ impl<'s> Conn<'s> {
     /// Takes the file that was asked for.
     pub fn opened(&mut self, outcome: io::Result<Opened<'s>>, turn: &mut Turn<'_, 's>) {
         let State::Opening(plan) = self.take_state() else { return };
+        if !outcome.as_ref().is_ok_and(|opened| plan.is_of(&opened.facts)) {
+            turn.row.add(Counter::Doubted, 1);
+        }
         match outcome {
             Ok(opened) => {
                 let plan = plan.settle(&opened, turn.endings.second());

@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use nix::unistd::{Pid, getpid};
 
-use crate::board::Row;
+use crate::board::{Counter, Row};
 use crate::config::Config;
 use crate::failure::{Failure, Fault};
 use crate::site::{Grade, Site};
@@ -155,7 +155,7 @@ impl<'c> Publisher<'c> {
             succession: Succession::new(pace(&office), Duration::ZERO, now),
             successor: None,
             reloads,
-            doubts: board.doubts(),
+            doubts: board.total(Counter::Doubted),
             has_refused: false,
             office,
         })
@@ -252,8 +252,9 @@ impl<'c> Publisher<'c> {
             self.reloads = board.reloads();
             self.succession.handle(Event::Asked, now);
         }
-        if board.doubts() != self.doubts {
-            self.doubts = board.doubts();
+        let doubts = board.total(Counter::Doubted);
+        if doubts != self.doubts {
+            self.doubts = doubts;
             self.succession.handle(Event::Changed, now);
         }
         self.say_if_late(now);

@@ -92,8 +92,13 @@ impl<'s> Pick<'s> {
     /// The same of a file that is not held, by what it is now: once it has changed, the tag of what
     /// was compiled is not its own.
     pub fn validators_of(&self, now: &Facts, second: u64) -> Validators {
-        let etag = self.etag().filter(|_| now.is_same_state(self.sent().facts));
+        let etag = self.etag().filter(|_| self.is_of(now));
         Validators { etag, modified: now.last_modified(second) }
+    }
+
+    /// Whether the file that is sent is still the compiled one.
+    pub fn is_of(&self, now: &Facts) -> bool {
+        now.is_same_state(self.sent().facts)
     }
 
     /// The tag of the bytes that are sent, as compiled, if one is known.

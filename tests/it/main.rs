@@ -5,6 +5,7 @@ mod crashes;
 mod exhaustion;
 mod fairness;
 mod files;
+mod generations;
 mod golden;
 #[path = "../common/harness.rs"]
 mod harness;
