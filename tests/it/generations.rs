@@ -259,7 +259,9 @@ fn names_made_from_content_are_served_for_a_while_after_their_files() {
         paths.map(|path| tine.get(&path).status())
     };
     assert_eq!(statuses(&tine), [200; 3]);
-    [chunk, bundle, "a.js"].map(|path| fs::remove_file(folder.join(path)).unwrap());
+    for path in [chunk, bundle, "a.js"] {
+        fs::remove_file(folder.join(path)).unwrap();
+    }
     folder.write("index.html", b"2");
     await_text(&tine, "/", "2");
     assert_eq!(statuses(&tine), [200, 200, 404]);
