@@ -6,6 +6,7 @@
 mod cases;
 #[path = "../common/socket.rs"]
 mod socket;
+mod succession;
 mod supervision;
 mod world;
 
