@@ -169,7 +169,11 @@ impl Succession {
     }
 
     fn ended(&mut self, end: End, started: Instant, wish: Wish, now: Instant) {
-        let look = now.saturating_duration_since(started);
+        // How long a look takes that comes to nothing says nothing: a disk may not have answered.
+        let look = match end {
+            End::Unchanged => now.saturating_duration_since(started),
+            _ => Duration::ZERO,
+        };
         let pause = look.saturating_mul(PAUSE);
         self.rescan_at = now + self.pace.rescan.max(pause);
         if end != End::Died {
@@ -177,7 +181,7 @@ impl Succession {
         }
         match end {
             End::Unchanged => (self.still_since, self.rested_at) = (None, now + pause),
-            End::Refused => self.rested_at = now + pause,
+            End::Refused => {}
             // Changes that go on and on are waited for only so long, counted from the first.
             End::Unsettled => {
                 let due = (now + self.pace.settle).min(wish.since + SETTLE_MAX).max(now);

@@ -51,8 +51,8 @@ impl Watches {
         self.lack
     }
 
-    /// Watches what leads to the root: each folder that has the root, or a link on the way to it, by
-    /// the name of that.
+    /// Watches what leads to the root: each folder that has the root, or a link on the way to it,
+    /// by the name of that.
     pub(super) fn add_way(&mut self, root: &Path) {
         let mut pending = steps(&std::path::absolute(root).unwrap_or_else(|_| root.into()));
         let (mut folder, mut links) = (PathBuf::from("/"), 0);

@@ -10,6 +10,7 @@ mod chromium;
 mod clients;
 mod containers;
 mod differences;
+mod generations;
 mod groups;
 #[path = "../common/harness.rs"]
 mod harness;

@@ -1,0 +1,420 @@
+//! Generations under load: volumes are flipped, links moved, files copied in place, processes
+//! killed, and each client checks every body. Counted: what was torn, what failed, what went back.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+
+use crate::budget;
+use crate::harness::{Client, Folder, Tine, children, get, pass, until};
+use crate::peers::Peer;
+
+const FILES: usize = 10;
+const CLIENTS: usize = 6;
+
+/// What a file says in a version of the site: which of them it is, many times over.
+fn text(version: u64, file: usize) -> String {
+    format!("{version:06}.{file} ").repeat(200)
+}
+
+fn write_version(folder: &Path, version: u64) {
+    fs::create_dir_all(folder).unwrap();
+    for file in 0..FILES {
+        fs::write(folder.join(format!("{file}.txt")), text(version, file)).unwrap();
+    }
+    fs::write(folder.join("index.html"), version.to_string()).unwrap();
+}
+
+/// Makes `link` lead elsewhere, at once.
+fn flip(link: &Path, target: &str) {
+    let new = link.parent().unwrap().join(".new");
+    symlink(target, &new).unwrap();
+    fs::rename(&new, link).unwrap();
+}
+
+#[derive(Debug, Default)]
+struct Count {
+    is_over: AtomicBool,
+    /// The latest version that anybody has seen.
+    newest: AtomicU64,
+    answers: AtomicU64,
+    connections: AtomicU64,
+    failed: AtomicU64,
+    torn: AtomicU64,
+    back: AtomicU64,
+}
+
+impl Count {
+    fn add(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Asks on one connection until it ends, and checks every body.
+    fn ask(&self, mut client: Client) {
+        Self::add(&self.connections);
+        let mut last = 0;
+        for file in (0..FILES).cycle() {
+            if self.is_over.load(Ordering::Relaxed) {
+                return;
+            }
+            let request = get(&format!("/{file}.txt"));
+            let answer = match client.try_send(request) {
+                true => client.try_answer(true),
+                false => None,
+            };
+            let Some(answer) = answer.filter(|answer| answer.status() == 200) else {
+                return Self::add(&self.failed);
+            };
+            let version: u64 = answer.text()[..6].parse().unwrap_or(0);
+            if answer.text() != text(version, file) {
+                Self::add(&self.torn);
+            }
+            if version < last {
+                Self::add(&self.back);
+            }
+            last = version;
+            self.newest.fetch_max(version, Ordering::Relaxed);
+            Self::add(&self.answers);
+        }
+    }
+
+    /// Has `change` make version after version beside clients that ask; how long each took until
+    /// somebody saw it.
+    fn beside(
+        &self,
+        address: SocketAddr,
+        versions: u64,
+        mut change: impl FnMut(u64),
+    ) -> Vec<Duration> {
+        thread::scope(|scope| {
+            for _ in 0..CLIENTS {
+                scope.spawn(|| {
+                    while !self.is_over.load(Ordering::Relaxed) {
+                        self.ask(Client::connect(address));
+                    }
+                });
+            }
+            let wait = |version: u64| {
+                change(version);
+                let changed = Instant::now();
+                until("the version is served", || {
+                    (self.newest.load(Ordering::Relaxed) >= version).then(|| changed.elapsed())
+                })
+            };
+            let times = (1..=versions).map(wait).collect();
+            self.is_over.store(true, Ordering::Relaxed);
+            times
+        })
+    }
+
+    fn say(&self, what: &str, mut times: Vec<Duration>) {
+        times.sort_unstable();
+        let at = |part: usize| times[(times.len() * part / 100).min(times.len() - 1)].as_millis();
+        println!(
+            "{what}: {} answers on {} connections, {} failed, {} torn, {} back; {} versions, seen \
+             after {} ms (median), {} ms (p99)",
+            self.answers.load(Ordering::Relaxed),
+            self.connections.load(Ordering::Relaxed),
+            self.failed.load(Ordering::Relaxed),
+            self.torn.load(Ordering::Relaxed),
+            self.back.load(Ordering::Relaxed),
+            times.len(),
+            at(50),
+            at(99),
+        );
+    }
+
+    /// Nothing at all went wrong.
+    fn check(&self) {
+        let counters = [&self.failed, &self.torn, &self.back];
+        assert_eq!(counters.map(|counter| counter.load(Ordering::Relaxed)), [0; 3], "{self:?}");
+    }
+}
+
+/// A volume as Kubernetes makes it of a ConfigMap, at version 0.
+fn volume() -> Folder {
+    let folder = Folder::new(&[]);
+    write_version(&folder.join("..0"), 0);
+    symlink("..0", folder.join("..data")).unwrap();
+    for name in (0..FILES).map(|file| format!("{file}.txt")).chain(["index.html".to_owned()]) {
+        symlink(format!("..data/{name}"), folder.join(name)).unwrap();
+    }
+    folder
+}
+
+/// The next version of a volume, as kubelet makes it: written aside, flipped, the former removed.
+fn publish(folder: &Folder, version: u64) {
+    write_version(&folder.join(format!("..{version}")), version);
+    flip(&folder.join("..data"), &format!("..{version}"));
+    fs::remove_dir_all(folder.join(format!("..{}", version - 1))).unwrap();
+}
+
+#[test]
+fn a_hundred_flips_of_a_volume() {
+    let (folder, count) = (volume(), Count::default());
+    let tine = Tine::serve(&folder, &[]);
+    let times = count.beside(tine.address, 100, |version| publish(&folder, version));
+    count.say("flips of a volume", times);
+    count.check();
+}
+
+#[test]
+fn the_same_behind_nginx_with_a_pool_of_connections() {
+    let (folder, count) = (volume(), Count::default());
+    let tine = Tine::serve(&folder, &[]);
+    let proxy = Peer::nginx(&format!(
+        "access_log off; upstream tine {{ server {}; keepalive 8; }}\n\
+         server {{ listen LISTEN; keepalive_requests 1000000; location / {{\n\
+         proxy_pass http://tine; proxy_http_version 1.1; proxy_set_header Connection '';\n\
+         proxy_next_upstream off; }} }}",
+        tine.address
+    ));
+    // A client behind it may have one version by one connection and an earlier one by the next.
+    let times = count.beside(proxy.address, 50, |version| publish(&folder, version));
+    count.say("flips behind nginx", times);
+    let counters = [&count.failed, &count.torn];
+    assert_eq!(counters.map(|counter| counter.load(Ordering::Relaxed)), [0; 2], "{count:?}");
+}
+
+#[test]
+fn git_checks_out_beside_and_moves_the_link() {
+    let (folder, count) = (Folder::new(&[]), Count::default());
+    let git = |args: &[&str]| {
+        let identity =
+            ["-c", "user.name=x", "-c", "user.email=x@y", "-c", "init.defaultBranch=main"];
+        let output = Command::new("git").args(identity).args(args).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    };
+    let (origin, clone) = (folder.join("origin"), folder.join("clone"));
+    let (origin_path, clone_path) = (origin.to_str().unwrap(), clone.to_str().unwrap());
+    git(&["init", "--quiet", origin_path]);
+    let commit = |version: u64| {
+        write_version(&origin, version);
+        git(&["-C", origin_path, "add", "--all"]);
+        git(&["-C", origin_path, "commit", "--quiet", "--message", "next"]);
+    };
+    commit(0);
+    git(&["clone", "--quiet", origin_path, clone_path]);
+    let sync = |version: u64| {
+        let tree = folder.join(format!("rev-{version}"));
+        git(&["-C", clone_path, "fetch", "--quiet"]);
+        let tree_path = tree.to_str().unwrap();
+        git(&[
+            "-C",
+            clone_path,
+            "worktree",
+            "add",
+            "--quiet",
+            "--detach",
+            tree_path,
+            "origin/main",
+        ]);
+        flip(&folder.join("current"), &format!("rev-{version}"));
+        if version > 0 {
+            let former = folder.join(format!("rev-{}", version - 1));
+            let path = former.to_str().unwrap();
+            git(&["-C", clone_path, "worktree", "remove", "--force", path]);
+        }
+    };
+    sync(0);
+    let mut command = crate::harness::command(&folder.join("current"));
+    let tine = Tine::start(command.args(["--listen", "127.0.0.1:0"]));
+    let times = count.beside(tine.address, 20, |version| {
+        commit(version);
+        sync(version);
+    });
+    count.say("git and a link", times);
+    count.check();
+}
+
+#[test]
+fn rsync_copies_in_place_and_a_build_tool_empties_its_folder_first() {
+    for is_in_place in [true, false] {
+        let (source, folder) = (Folder::new(&[]), Folder::new(&[]));
+        write_version(folder.path(), 0);
+        let (tine, count) = (Tine::serve(&folder, &[]), Count::default());
+        let times = count.beside(tine.address, 20, |version| {
+            write_version(source.path(), version);
+            if is_in_place {
+                let from = format!("{}/", source.path().display());
+                let mut rsync = Command::new("rsync");
+                let rsync = rsync.args(["--recursive", "--inplace", "--whole-file", &from]);
+                assert!(rsync.arg(folder.path()).status().unwrap().success());
+            } else {
+                for entry in fs::read_dir(folder.path()).unwrap() {
+                    fs::remove_file(entry.unwrap().path()).unwrap();
+                }
+                // Longer than changes take to settle.
+                pass(Duration::from_millis(300));
+                write_version(folder.path(), version);
+            }
+        });
+        count.say(if is_in_place { "rsync --inplace" } else { "an emptied folder" }, times);
+        count.check();
+    }
+}
+
+#[test]
+fn killed_in_the_middle_of_flips_nobody_sees_a_wrong_body_and_no_flip_is_lost() {
+    let (folder, count) = (volume(), Count::default());
+    let tine = Tine::serve(&folder, &["--workers", "2"]);
+    let mut dice = fastrand::Rng::new();
+    println!("seed {}", dice.get_seed());
+    let (end, mut kills) = (Instant::now() + budget(10), 0);
+    let times = count.beside(tine.address, 40, |version| {
+        publish(&folder, version);
+        if Instant::now() > end {
+            return;
+        }
+        pass(Duration::from_millis(dice.u64(0..200)));
+        let mut family = children(tine.master());
+        let mut at = 0;
+        while at < family.len() {
+            family.extend(children(family[at]));
+            at += 1;
+        }
+        if let Some(&victim) = dice.choice(&family) {
+            kills += u64::from(kill(victim, Signal::SIGKILL).is_ok());
+        }
+    });
+    count.say(&format!("{kills} kills among flips"), times);
+    let counters = [&count.torn, &count.back];
+    assert_eq!(counters.map(|counter| counter.load(Ordering::Relaxed)), [0; 2], "{count:?}");
+    // Only a worker that dies takes its connections with it.
+    let failed = count.failed.load(Ordering::Relaxed);
+    assert!(failed <= kills * CLIENTS as u64, "{failed} failed");
+    tine.wait_for_one_generation();
+}
+
+#[test]
+fn five_thousand_connections_live_through_twenty_swaps() {
+    const CONNECTIONS: usize = 5_000;
+    let folder = volume();
+    let tine = Tine::serve(&folder, &["--workers", "2"]);
+    let mut clients: Vec<_> = (0..CONNECTIONS).map(|_| tine.connect()).collect();
+    for (index, client) in clients.iter_mut().enumerate() {
+        client.send(get("/0.txt"));
+        assert_eq!(client.answer().text(), text(0, 0));
+        if index % 2 == 0 {
+            client.send("GET /1.txt HTTP/1.1\r\nHost");
+        }
+    }
+    let mut moved = Vec::new();
+    for version in 1..=20 {
+        publish(&folder, version);
+        until("it serves", || (tine.get("/0.txt").text() == text(version, 0)).then_some(()));
+        let begun = Instant::now();
+        tine.wait_for_one_generation();
+        moved.push(begun.elapsed());
+    }
+    let mut answers = 0;
+    for (index, client) in clients.iter_mut().enumerate() {
+        let file = (index + 1) % 2;
+        client.send(if index % 2 == 0 { ": x\r\n\r\n".to_owned() } else { get("/0.txt") });
+        let answer = client.answer();
+        assert_eq!((answer.text(), answer.field("Connection")), (&*text(20, file), None));
+        answers += 1;
+    }
+    moved.sort_unstable();
+    println!(
+        "{answers} of {CONNECTIONS} connections answered after 20 swaps; moved in {} ms (median)",
+        moved[moved.len() / 2].as_millis()
+    );
+}
+
+#[test]
+fn after_hundreds_of_generations_everything_is_where_it_was() {
+    let generations = 100 * budget(1).as_secs() * 5;
+    let folder = volume();
+    let tine = Tine::serve(&folder, &["--workers", "2", "--settle", "1ms", "--retire-after", "0s"]);
+    let look = || {
+        tine.wait_for_one_generation();
+        let publisher = tine.publisher();
+        let open = fs::read_dir(format!("/proc/{publisher}/fd")).unwrap().count();
+        let entries = fs::read_dir(format!("/proc/{publisher}/fdinfo")).unwrap();
+        let infos = entries.filter_map(|entry| fs::read_to_string(entry.unwrap().path()).ok());
+        let watches: usize = infos.map(|info| info.matches("inotify wd:").count()).sum();
+        (tine.memory(), open, watches)
+    };
+    let mut client = tine.connect();
+    let mut seen = |version: u64| {
+        until("it serves", || {
+            client.send(get("/0.txt"));
+            (client.answer().text() == text(version, 0)).then_some(())
+        });
+    };
+    for version in 1..=20 {
+        publish(&folder, version);
+        seen(version);
+    }
+    let (memory, open, watches) = look();
+    for version in 21..=generations {
+        publish(&folder, version);
+        seen(version);
+    }
+    let (memory_after, open_after, watches_after) = look();
+    println!("{generations} generations: {memory} KiB before, {memory_after} KiB after");
+    assert_eq!((open_after, watches_after), (open, watches));
+    assert!(memory_after < memory + memory / 2 + 512, "{memory} KiB grew to {memory_after} KiB");
+}
+
+/// A FUSE file system that nobody answers for: whatever touches it waits for ever.
+struct DeadDisk {
+    place: Folder,
+    _device: fs::File,
+}
+
+impl DeadDisk {
+    fn new() -> Self {
+        use std::os::fd::AsRawFd as _;
+        let place = Folder::new(&[]);
+        let device = fs::File::options().read(true).write(true).open("/dev/fuse").unwrap();
+        let options =
+            format!("fd={},rootmode=40000,user_id=0,group_id=0,allow_other", device.as_raw_fd());
+        let flags = nix::mount::MsFlags::MS_NOSUID | nix::mount::MsFlags::MS_NODEV;
+        nix::mount::mount(Some("dead"), place.path(), Some("fuse"), flags, Some(&*options))
+            .expect("a FUSE file system");
+        Self { place, _device: device }
+    }
+}
+
+impl Drop for DeadDisk {
+    fn drop(&mut self) {
+        let _ = nix::mount::umount2(self.place.path(), nix::mount::MntFlags::MNT_DETACH);
+    }
+}
+
+#[test]
+fn a_disk_that_never_answers_stops_nothing_but_the_successor() {
+    let folder = Folder::new(&[("good/a.txt", b"a")]);
+    symlink("good", folder.join("current")).unwrap();
+    let mut command = crate::harness::command(&folder.join("current"));
+    let tine = Tine::start(command.args(["--listen", "127.0.0.1:0", "--workers", "2"]));
+    let disk = DeadDisk::new();
+    let (publisher, worker) = (tine.publisher(), tine.workers()[0]);
+    flip(&folder.join("current"), disk.place.path().to_str().unwrap());
+    let line = tine.wait_for_line("still reading ");
+    assert!(line.contains("for more than 10 s"), "{line}");
+    kill(worker, Signal::SIGKILL).unwrap();
+    tine.wait_for_line(&format!("worker {worker} died"));
+    until("it is replaced", || {
+        // The third is the successor.
+        (children(publisher).len() == 3).then_some(())
+    });
+    for _ in 0..100 {
+        assert_eq!(tine.get("/a.txt").text(), "a");
+        assert_eq!(tine.get("/readyz").status(), 200);
+    }
+    // What waited is let go by an error, and a good folder is served again.
+    drop(disk);
+    flip(&folder.join("current"), "good");
+    folder.write("good/a.txt", b"b");
+    until("it is served", || (tine.get("/a.txt").text() == "b").then_some(()));
+}
