@@ -245,7 +245,7 @@ fn rsync_copies_in_place_and_a_build_tool_empties_its_folder_first() {
             if is_in_place {
                 let from = format!("{}/", source.path().display());
                 let mut rsync = Command::new("rsync");
-                let rsync = rsync.args(["--recursive", "--inplace", "--whole-file", &from]);
+                let rsync = rsync.args(["-r", "--inplace", "--ignore-times", &from]);
                 assert!(rsync.arg(folder.path()).status().unwrap().success());
             } else {
                 for entry in fs::read_dir(folder.path()).unwrap() {
