@@ -2,6 +2,8 @@
 //! and never touches the disk; when something may have changed there, it forks a successor that
 //! does, and goes once that has taken office.
 
+mod births;
+
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -15,15 +17,16 @@ use crate::board::{Counter, Row};
 use crate::config::Config;
 use crate::failure::{Failure, Fault};
 use crate::site::{Grade, Site};
-use crate::succession::{Action, End, Errand, Event, Pace, Succession};
+use crate::succession::{Action, End, Event, Pace, Succession};
 
 use super::crew::{Crew, Death, Forked, Step, Watch};
 use super::master::Office;
-use super::successor::{Candidacy, Heir, end_of};
+use super::successor::{Candidacy, end_of};
 use super::watches::Watches;
 use super::word::{Speaker, Word};
-use super::worker::Seat;
 use super::{Fate, failed, listen, say, wait, watch};
+pub(super) use births::Birth;
+use births::Inheritance;
 
 const SIGNALS: Token = Token(0);
 const DRAIN: Token = Token(1);
@@ -86,16 +89,6 @@ struct Successor {
     /// Before it began, in a time since 1970.
     began: Duration,
     is_late: bool,
-}
-
-/// What makes a child a successor.
-type Inheritance = (Row<'static>, Errand, Speaker);
-
-/// What a child of a publisher is.
-#[expect(clippy::large_enum_variant, reason = "there is one, and it is taken apart at once")]
-pub(super) enum Birth<'c> {
-    Worker(Seat),
-    Successor(Heir<'c>),
 }
 
 impl<'c> Publisher<'c> {
@@ -341,41 +334,6 @@ impl<'c> Publisher<'c> {
         self.has_refused = matches!(end, End::Refused | End::LostIndex);
         self.succession.handle(Event::Ended(end), now);
         None
-    }
-
-    /// What a worker is born with.
-    fn into_seat(self, row: Row<'static>) -> Seat {
-        let Office { listeners, handover, board, drain, leave, allowance, config, .. } =
-            self.office;
-        Seat {
-            site: self.site,
-            generation: self.generation,
-            board,
-            row,
-            listeners,
-            handover,
-            connections_max: allowance.connections_max,
-            look: self.words.look,
-            gone: self.words.gone,
-            ready: self.words.say_ready,
-            drain,
-            leave,
-            drain_timeout: config.drain_timeout,
-        }
-    }
-
-    /// What a successor is born with.
-    fn into_heir(self, (row, errand, say_superseded): Inheritance) -> Heir<'c> {
-        Heir {
-            office: self.office,
-            old: self.site,
-            row,
-            errand,
-            leader: self.workers.parent(),
-            has_refused: self.has_refused,
-            has_said_lack: self.watches.lack().is_some(),
-            say_superseded,
-        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! Starts tine and talks to it. Nothing here sleeps: what is waited for has a deadline.
 #![allow(dead_code, reason = "each of the tests that share this uses a part of it")]
 
+#[path = "family.rs"]
+mod family;
+
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -21,6 +24,9 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_tine");
 
 /// The answer to a missing file.
 pub const MISSING: &[u8] = b"<h1>sorry,file not found</h1>";
+
+pub use self::family::children;
+use self::family::is_one_generation;
 
 /// A folder to serve, readable for whoever serves it.
 pub struct Folder(TempDir);
@@ -110,18 +116,7 @@ impl Tine {
     }
 
     pub fn wait_for_one_generation(&self) {
-        until("one generation is alone", || {
-            // Whoever leads is at the end of a chain of only children, and its workers have none.
-            let mut family = children(self.master());
-            while let [only] = family[..] {
-                match children(only) {
-                    workers if workers.is_empty() => break,
-                    below => family = below,
-                }
-            }
-            let is_alone = family.iter().all(|&worker| children(worker).is_empty());
-            (!family.is_empty() && is_alone).then_some(())
-        });
+        until("one generation is alone", || is_one_generation(self.master()).then_some(()));
     }
 
     /// The next line that contains `text`.
@@ -277,13 +272,6 @@ pub fn within<T>(patience: Duration, mut look: impl FnMut() -> Option<T>) -> Opt
         }
         thread::park_timeout(Duration::from_millis(2));
     }
-}
-
-/// The processes whose parent is `pid`, the oldest first.
-pub fn children(pid: Pid) -> Vec<Pid> {
-    let path = format!("/proc/{pid}/task/{pid}/children");
-    let children = fs::read_to_string(path).unwrap_or_default();
-    children.split_ascii_whitespace().map(|pid| Pid::from_raw(pid.parse().unwrap())).collect()
 }
 
 /// Lets time go by in which nothing is to happen.

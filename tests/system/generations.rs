@@ -3,8 +3,6 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::fs::symlink;
-use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -15,30 +13,11 @@ use nix::sys::signal::{Signal, kill};
 use crate::budget;
 use crate::harness::{Client, Folder, Tine, children, get, pass, until};
 use crate::peers::Peer;
+use crate::versions::{FILES, flip, publish, text, volume, write_version};
 
-const FILES: usize = 10;
 const CLIENTS: usize = 6;
 
-/// What a file says in a version of the site: which of them it is, many times over.
-fn text(version: u64, file: usize) -> String {
-    format!("{version:06}.{file} ").repeat(200)
-}
-
-fn write_version(folder: &Path, version: u64) {
-    fs::create_dir_all(folder).unwrap();
-    for file in 0..FILES {
-        fs::write(folder.join(format!("{file}.txt")), text(version, file)).unwrap();
-    }
-    fs::write(folder.join("index.html"), version.to_string()).unwrap();
-}
-
-/// Makes `link` lead elsewhere, at once.
-fn flip(link: &Path, target: &str) {
-    let new = link.parent().unwrap().join(".new");
-    symlink(target, &new).unwrap();
-    fs::rename(&new, link).unwrap();
-}
-
+/// What clients have seen.
 #[derive(Debug, Default)]
 struct Count {
     is_over: AtomicBool,
@@ -136,24 +115,6 @@ impl Count {
         let counters = [&self.failed, &self.torn, &self.back];
         assert_eq!(counters.map(|counter| counter.load(Ordering::Relaxed)), [0; 3], "{self:?}");
     }
-}
-
-/// A volume as Kubernetes makes it of a ConfigMap, at version 0.
-fn volume() -> Folder {
-    let folder = Folder::new(&[]);
-    write_version(&folder.join("..0"), 0);
-    symlink("..0", folder.join("..data")).unwrap();
-    for name in (0..FILES).map(|file| format!("{file}.txt")).chain(["index.html".to_owned()]) {
-        symlink(format!("..data/{name}"), folder.join(name)).unwrap();
-    }
-    folder
-}
-
-/// The next version of a volume, as kubelet makes it: written aside, flipped, the former removed.
-fn publish(folder: &Folder, version: u64) {
-    write_version(&folder.join(format!("..{version}")), version);
-    flip(&folder.join("..data"), &format!("..{version}"));
-    fs::remove_dir_all(folder.join(format!("..{}", version - 1))).unwrap();
 }
 
 #[test]
@@ -291,130 +252,4 @@ fn killed_in_the_middle_of_flips_nobody_sees_a_wrong_body_and_no_flip_is_lost() 
     let failed = count.failed.load(Ordering::Relaxed);
     assert!(failed <= kills * CLIENTS as u64, "{failed} failed");
     tine.wait_for_one_generation();
-}
-
-#[test]
-fn five_thousand_connections_live_through_twenty_swaps() {
-    const CONNECTIONS: usize = 5_000;
-    let folder = volume();
-    let tine = Tine::serve(&folder, &["--workers", "2"]);
-    let mut clients: Vec<_> = (0..CONNECTIONS).map(|_| tine.connect()).collect();
-    for (index, client) in clients.iter_mut().enumerate() {
-        client.send(get("/0.txt"));
-        assert_eq!(client.answer().text(), text(0, 0));
-        if index % 2 == 0 {
-            client.send("GET /1.txt HTTP/1.1\r\nHost");
-        }
-    }
-    let mut moved = Vec::new();
-    for version in 1..=20 {
-        publish(&folder, version);
-        until("it serves", || (tine.get("/0.txt").text() == text(version, 0)).then_some(()));
-        let begun = Instant::now();
-        tine.wait_for_one_generation();
-        moved.push(begun.elapsed());
-    }
-    let mut answers = 0;
-    for (index, client) in clients.iter_mut().enumerate() {
-        let file = (index + 1) % 2;
-        client.send(if index % 2 == 0 { ": x\r\n\r\n".to_owned() } else { get("/0.txt") });
-        let answer = client.answer();
-        assert_eq!((answer.text(), answer.field("Connection")), (&*text(20, file), None));
-        answers += 1;
-    }
-    moved.sort_unstable();
-    println!(
-        "{answers} of {CONNECTIONS} connections answered after 20 swaps; moved in {} ms (median)",
-        moved[moved.len() / 2].as_millis()
-    );
-}
-
-#[test]
-fn after_hundreds_of_generations_everything_is_where_it_was() {
-    let generations = 100 * budget(1).as_secs() * 5;
-    let folder = volume();
-    let tine = Tine::serve(&folder, &["--workers", "2", "--settle", "1ms", "--retire-after", "0s"]);
-    let look = || {
-        tine.wait_for_one_generation();
-        let publisher = tine.publisher();
-        let open = fs::read_dir(format!("/proc/{publisher}/fd")).unwrap().count();
-        let entries = fs::read_dir(format!("/proc/{publisher}/fdinfo")).unwrap();
-        let infos = entries.filter_map(|entry| fs::read_to_string(entry.unwrap().path()).ok());
-        let watches: usize = infos.map(|info| info.matches("inotify wd:").count()).sum();
-        (tine.memory(), open, watches)
-    };
-    let mut client = tine.connect();
-    let mut seen = |version: u64| {
-        until("it serves", || {
-            client.send(get("/0.txt"));
-            (client.answer().text() == text(version, 0)).then_some(())
-        });
-    };
-    for version in 1..=20 {
-        publish(&folder, version);
-        seen(version);
-    }
-    let (memory, open, watches) = look();
-    for version in 21..=generations {
-        publish(&folder, version);
-        seen(version);
-    }
-    let (memory_after, open_after, watches_after) = look();
-    println!("{generations} generations: {memory} KiB before, {memory_after} KiB after");
-    assert_eq!((open_after, watches_after), (open, watches));
-    assert!(memory_after < memory + memory / 2 + 512, "{memory} KiB grew to {memory_after} KiB");
-}
-
-/// A FUSE file system that nobody answers for: whatever touches it waits for ever.
-struct DeadDisk {
-    place: Folder,
-    _device: fs::File,
-}
-
-impl DeadDisk {
-    fn new() -> Self {
-        use std::os::fd::AsRawFd as _;
-        let place = Folder::new(&[]);
-        let device = fs::File::options().read(true).write(true).open("/dev/fuse").unwrap();
-        let options =
-            format!("fd={},rootmode=40000,user_id=0,group_id=0,allow_other", device.as_raw_fd());
-        let flags = nix::mount::MsFlags::MS_NOSUID | nix::mount::MsFlags::MS_NODEV;
-        nix::mount::mount(Some("dead"), place.path(), Some("fuse"), flags, Some(&*options))
-            .expect("a FUSE file system");
-        Self { place, _device: device }
-    }
-}
-
-impl Drop for DeadDisk {
-    fn drop(&mut self) {
-        let _ = nix::mount::umount2(self.place.path(), nix::mount::MntFlags::MNT_DETACH);
-    }
-}
-
-#[test]
-fn a_disk_that_never_answers_stops_nothing_but_the_successor() {
-    let folder = Folder::new(&[("good/a.txt", b"a")]);
-    symlink("good", folder.join("current")).unwrap();
-    let mut command = crate::harness::command(&folder.join("current"));
-    let tine = Tine::start(command.args(["--listen", "127.0.0.1:0", "--workers", "2"]));
-    let disk = DeadDisk::new();
-    let (publisher, worker) = (tine.publisher(), tine.workers()[0]);
-    flip(&folder.join("current"), disk.place.path().to_str().unwrap());
-    let line = tine.wait_for_line("still reading ");
-    assert!(line.contains("for more than 10 s"), "{line}");
-    kill(worker, Signal::SIGKILL).unwrap();
-    tine.wait_for_line(&format!("worker {worker} died"));
-    until("it is replaced", || {
-        // The third is the successor.
-        (children(publisher).len() == 3).then_some(())
-    });
-    for _ in 0..100 {
-        assert_eq!(tine.get("/a.txt").text(), "a");
-        assert_eq!(tine.get("/readyz").status(), 200);
-    }
-    // What waited is let go by an error, and a good folder is served again.
-    drop(disk);
-    flip(&folder.join("current"), "good");
-    folder.write("good/a.txt", b"b");
-    until("it is served", || (tine.get("/a.txt").text() == "b").then_some(()));
 }

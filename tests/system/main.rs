@@ -10,6 +10,7 @@ mod chromium;
 mod clients;
 mod containers;
 mod differences;
+mod endurance;
 mod generations;
 mod groups;
 #[path = "../common/harness.rs"]
@@ -20,6 +21,7 @@ mod many;
 mod peers;
 mod podman;
 mod smuggling;
+mod versions;
 
 /// Seconds, times what `BUDGET` says.
 fn budget(seconds: u64) -> std::time::Duration {
