@@ -25,6 +25,7 @@ const LAST_GENERATION: usize = 1;
 const LEADER: usize = 2;
 const RELOADS: usize = 3;
 const CUT: usize = 4;
+const OUTCOME: usize = 5;
 
 /// Where things stand in the other rows.
 const HOLDER: usize = 0;
@@ -43,6 +44,26 @@ pub enum Counter {
     Sent,
     /// Files that were not what they were when they were compiled.
     Doubted,
+}
+
+/// What looks at the folder come to. The numbers are those on the board.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// There was none yet.
+    None,
+    /// Another generation.
+    Ready,
+    /// The same site.
+    Unchanged,
+    /// A site that cannot be served.
+    Refused,
+    /// A site that has lost its index, which has to last first.
+    LostIndex,
+}
+
+impl Outcome {
+    const ALL: [Self; 5] =
+        [Self::None, Self::Ready, Self::Unchanged, Self::Refused, Self::LostIndex];
 }
 
 /// The board; a copy is a view of the same words.
@@ -136,6 +157,17 @@ impl<'w> Board<'w> {
     /// Whether a generation is to leave at once.
     pub fn is_cut(&self, generation: u64) -> bool {
         self.words[CUT].load(Ordering::Relaxed) > generation
+    }
+
+    /// Takes note of what the last look at the folder has come to.
+    pub fn set_outcome(&self, outcome: Outcome) {
+        self.words[OUTCOME].store(outcome as u64, Ordering::Relaxed);
+    }
+
+    /// What the last look at the folder has come to.
+    pub fn outcome(&self) -> Outcome {
+        let word = self.words[OUTCOME].load(Ordering::Relaxed);
+        Outcome::ALL.into_iter().find(|&outcome| outcome as u64 == word).unwrap_or(Outcome::None)
     }
 
     /// How many rows nobody has.
@@ -309,6 +341,10 @@ mod tests {
         let board = Board::new(&words);
         assert_eq!((board.serving(), board.next_generation(), board.next_generation()), (0, 1, 2));
         board.serve(2);
-        assert_eq!(board.serving(), 2);
+        assert_eq!((board.serving(), board.outcome()), (2, Outcome::None));
+        for outcome in Outcome::ALL {
+            board.set_outcome(outcome);
+            assert_eq!(board.outcome(), outcome);
+        }
     }
 }

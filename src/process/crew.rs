@@ -41,6 +41,8 @@ pub(super) struct Crew {
     aside: Option<Child>,
     /// What the one post hangs on, if it goes over from child to child.
     line: Option<Line>,
+    /// Who had that post and is dead, while somebody else may be about to take it.
+    departed: Option<Death>,
     parent: Pid,
     turn_at: Instant,
     /// Whether the last start failed, which is said once.
@@ -118,6 +120,7 @@ impl Crew {
             children: Vec::new(),
             aside: None,
             line: None,
+            departed: None,
             parent: getpid(),
             turn_at: now + TURN,
             is_short: false,
@@ -208,12 +211,14 @@ impl Crew {
 
     /// Whoever has taken office without a gap has the post from then on.
     fn follow_office(&mut self, now: Instant) {
-        let Some(line) = &mut self.line else { return };
+        if self.line.is_none() {
+            return;
+        }
         let leader = Pid::from_raw(self.board.leader());
         let has_post = self.children.iter().any(|child| child.pid == leader);
-        let is_known = has_post || line.departed.as_ref().is_some_and(|death| death.pid == leader);
+        let is_known = has_post || self.departed.as_ref().is_some_and(|death| death.pid == leader);
         if let Some(row) = self.board.row_of(leader.as_raw()).filter(|_| !is_known) {
-            line.departed = None;
+            self.departed = None;
             self.children = vec![Child { pid: leader, row, beats_before: row.beats() }];
             self.supervisor.handle(Event::Succeeded { post: 0, pid: leader.as_raw() }, now);
         }
@@ -222,8 +227,8 @@ impl Crew {
     /// The death of the last one who could lead; before that the post is not vacant, whoever died.
     fn end_of_line(&mut self, now: Instant) -> Option<Death> {
         self.follow_office(now);
-        let line = self.line.as_mut().filter(|line| line.has_ended())?;
-        let death = line.departed.take()?;
+        self.line.as_ref().filter(|line| line.has_ended())?;
+        let death = self.departed.take()?;
         self.died(&death, now);
         Some(death)
     }
@@ -260,6 +265,7 @@ impl Crew {
     /// Forks a child for a post; its row, in the child.
     fn start(&mut self, post: usize, now: Instant) -> Result<Option<Row<'static>>, Failure> {
         if let Some(line) = &mut self.line {
+            self.departed = None;
             line.lay()?;
         }
         match self.fork_child()? {
@@ -352,12 +358,11 @@ impl Crew {
                     let Some(pid) = status.pid() else { return deaths };
                     let (was_own, was_ready) = self.bury(pid);
                     let death = Death { pid, status, was_ready };
-                    match &mut self.line {
-                        Some(line) if was_own => line.departed = Some(death),
-                        _ => {
-                            self.died(&death, now);
-                            deaths.extend(was_own.then_some(death));
-                        }
+                    if was_own && self.line.is_some() {
+                        self.departed = Some(death);
+                    } else {
+                        self.died(&death, now);
+                        deaths.extend(was_own.then_some(death));
                     }
                     let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
                 }

@@ -3,7 +3,6 @@
 
 use crate::failure::Failure;
 
-use super::crew::Death;
 use super::word::{Speaker, Word};
 
 /// The master's side of the line.
@@ -12,8 +11,6 @@ pub(super) struct Line {
     word: Option<Word>,
     /// Here only until the child is born that is to hold it.
     end: Option<Speaker>,
-    /// Who had the post and is dead, while somebody else may be about to take it.
-    pub(super) departed: Option<Death>,
 }
 
 impl Line {
@@ -23,7 +20,7 @@ impl Line {
     /// If the system refuses a pipe.
     pub(super) fn lay(&mut self) -> Result<(), Failure> {
         let (end, word) = Word::new()?;
-        *self = Self { word: Some(word), end: Some(end), departed: None };
+        *self = Self { word: Some(word), end: Some(end) };
         Ok(())
     }
 

@@ -70,7 +70,7 @@ pub fn serve(config: &Config, started: Instant) -> Result<ExitCode, Failure> {
         };
         leader = match heir.compile()? {
             Fate::Done(code) => return Ok(code),
-            Fate::Born(candidate) => candidate,
+            Fate::Born(candidate) => Publisher::of(candidate)?,
         };
     };
     Worker::take(seat, &config.limits)?.run()?;

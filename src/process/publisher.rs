@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use nix::unistd::{Pid, getpid};
 
-use crate::board::{Counter, Row};
+use crate::board::{Counter, Outcome, Row};
 use crate::config::Config;
 use crate::failure::{Failure, Fault};
 use crate::site::{Grade, Site};
@@ -21,7 +21,7 @@ use crate::succession::{Action, End, Event, Pace, Succession};
 
 use super::crew::{Crew, Death, Forked, Step, Watch};
 use super::master::Office;
-use super::successor::{Candidacy, end_of};
+use super::successor::{Candidacy, Candidate, end_of};
 use super::watches::Watches;
 use super::word::{Speaker, Word};
 use super::{Fate, failed, listen, say, wait, watch};
@@ -63,8 +63,6 @@ pub(super) struct Publisher<'c> {
     /// How often a look was asked for that somebody has taken, and how often a file was doubted.
     reloads: u64,
     doubts: u64,
-    /// Whether the last successor has said why there is no new site.
-    has_refused: bool,
 }
 
 /// What a leader and its workers tell each other.
@@ -114,11 +112,20 @@ impl<'c> Publisher<'c> {
         Ok(first)
     }
 
-    /// A leader of a site: in office, or not yet.
+    /// A leader of the next generation, not in office yet.
     ///
     /// # Errors
     /// If the system refuses a descriptor.
-    pub(super) fn new(
+    pub(super) fn of(candidate: Candidate<'c>) -> Result<Self, Failure> {
+        let Candidate { office, site, generation, row, watches, candidacy } = candidate;
+        Self::new(office, (site, generation), row, watches, Some(candidacy))
+    }
+
+    /// A leader of a site.
+    ///
+    /// # Errors
+    /// If the system refuses a descriptor.
+    fn new(
         office: Office<'c>,
         (site, generation): (Site, u64),
         row: Row<'static>,
@@ -149,7 +156,6 @@ impl<'c> Publisher<'c> {
             successor: None,
             reloads,
             doubts: board.total(Counter::Doubted),
-            has_refused: false,
             office,
         })
     }
@@ -228,6 +234,7 @@ impl<'c> Publisher<'c> {
         let board = self.office.board;
         board.lead(getpid().as_raw());
         board.serve(self.generation);
+        board.set_outcome(Outcome::Ready);
         self.row.set_ready();
         self.words.say_look = None;
         self.succession = Succession::new(pace(&self.office), candidacy.look, now);
@@ -331,7 +338,15 @@ impl<'c> Publisher<'c> {
             }
             _ => {}
         }
-        self.has_refused = matches!(end, End::Refused | End::LostIndex);
+        let outcome = match end {
+            End::Unchanged => Some(Outcome::Unchanged),
+            End::Refused => Some(Outcome::Refused),
+            End::LostIndex => Some(Outcome::LostIndex),
+            End::Unsettled | End::Died => None,
+        };
+        if let Some(outcome) = outcome {
+            self.office.board.set_outcome(outcome);
+        }
         self.succession.handle(Event::Ended(end), now);
         None
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::unistd::Pid;
 
-use crate::board::Row;
+use crate::board::{self, Row};
 use crate::failure::Failure;
 use crate::site::{CompileError, Compiled, Grade, Job, Outcome, Patience, Root, Site, compile};
 use crate::succession::{End, Errand};
@@ -16,7 +16,6 @@ use crate::succession::{End, Errand};
 use super::crew::Death;
 use super::figures::{bytes, counted};
 use super::master::Office;
-use super::publisher::Publisher;
 use super::watches::Watches;
 use super::word::Speaker;
 use super::{Fate, bind_to_parent, listen, say};
@@ -33,11 +32,19 @@ pub(super) struct Heir<'c> {
     pub(super) errand: Errand,
     /// Whose child it is.
     pub(super) leader: Pid,
-    /// Whether its predecessor had to say why there is no new site.
-    pub(super) has_refused: bool,
     /// Whether it was said that some changes will not be noticed.
     pub(super) has_said_lack: bool,
     pub(super) say_superseded: Speaker,
+}
+
+/// What makes a leader of the next generation.
+pub(super) struct Candidate<'c> {
+    pub(super) office: Office<'c>,
+    pub(super) site: Site,
+    pub(super) generation: u64,
+    pub(super) row: Row<'static>,
+    pub(super) watches: Watches,
+    pub(super) candidacy: Candidacy,
 }
 
 /// What a leader has that is not in office yet.
@@ -69,10 +76,9 @@ impl<'c> Heir<'c> {
     ///
     /// # Errors
     /// What the user has to mend before there can be a first site, and what the system refuses.
-    pub(super) fn compile(self) -> Result<Fate<Publisher<'c>>, Failure> {
+    pub(super) fn compile(self) -> Result<Fate<Candidate<'c>>, Failure> {
         bind_to_parent(self.leader)?;
-        let Self { office, old, row, errand, has_refused, has_said_lack, say_superseded, .. } =
-            self;
+        let Self { office, old, row, errand, has_said_lack, say_superseded, .. } = self;
         let (board, config, began) = (office.board, office.config, Instant::now());
         let reloads = board.reloads();
         // Another first site than that of the start has a time of its own.
@@ -97,7 +103,7 @@ impl<'c> Heir<'c> {
             Ok(Outcome::Ready(compiled)) => compiled,
             Ok(Outcome::Unchanged) => return Ok(over(End::Unchanged)),
             Err(error) if before.is_some() => {
-                return Ok(over(refuse(&office, &error, has_refused)));
+                return Ok(over(refuse(&office, &error)));
             }
             Err(error) => return wait_for_first(&office, &error),
         };
@@ -116,8 +122,8 @@ impl<'c> Heir<'c> {
             reloads,
         };
         warn(&compiled.warnings);
-        let new = (compiled.site, board.next_generation());
-        Ok(Fate::Born(Publisher::new(office, new, row, watches, Some(candidacy))?))
+        let (site, generation) = (compiled.site, board.next_generation());
+        Ok(Fate::Born(Candidate { office, site, generation, row, watches, candidacy }))
     }
 }
 
@@ -154,8 +160,8 @@ pub(super) fn end_of(death: &Death) -> End {
     ends.into_iter().find(is_it).unwrap_or(End::Died)
 }
 
-/// Says why there is no new site, once.
-fn refuse(office: &Office<'_>, error: &CompileError, was_said: bool) -> End {
+/// Says why there is no new site, unless the look before had to say so too.
+fn refuse(office: &Office<'_>, error: &CompileError) -> End {
     let root = office.config.root.display();
     let (end, line) = match error {
         CompileError::Unsettled(_) => return End::Unsettled,
@@ -165,6 +171,8 @@ fn refuse(office: &Office<'_>, error: &CompileError, was_said: bool) -> End {
         ),
         _ => (End::Refused, format!("{root}: {error}; what there was before is served on")),
     };
+    let was_said =
+        matches!(office.board.outcome(), board::Outcome::Refused | board::Outcome::LostIndex);
     if !was_said {
         say(&line);
     }

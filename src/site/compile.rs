@@ -4,73 +4,22 @@
 use std::fmt;
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
 use nix::errno::Errno;
 
 use super::beneath::Root;
 use super::draft::Draft;
+use super::job::{Grade, Job, Patience};
 use super::load::{Loaded, Loader, Outcomes};
 use super::retire::Pension;
-use super::walk::{Step, Walk, What};
-use super::{Asset, Rules, Site};
+use super::walk::{Step, Walk, What, url};
+use super::{Asset, Site};
 
 /// The root's page for what is missing.
 const NOT_FOUND: &[u8] = b"/404.html";
 /// The root's index.
 const INDEX: &[u8] = b"/";
-
-/// What a compile is to do.
-#[derive(Clone, Copy, Debug)]
-pub struct Job<'r> {
-    /// What is to be made of the folder.
-    pub rules: &'r Rules,
-    /// When it begins, in a time since 1970.
-    pub now: Duration,
-    /// How long a file must have rested, so that nobody is taken to be writing it.
-    pub settle: Duration,
-    /// How much is to be made of the files.
-    pub grade: Grade,
-    /// What to do about files that are being written.
-    pub patience: Patience,
-    /// Whether the new site may be without the root's index if the old one had it.
-    pub may_lose_index: bool,
-}
-
-impl<'r> Job<'r> {
-    /// A first compile, `now` in seconds since 1970.
-    pub fn first(rules: &'r Rules, now: u64) -> Self {
-        Self {
-            rules,
-            now: Duration::from_secs(now),
-            settle: Duration::ZERO,
-            grade: Grade::Quick,
-            patience: Patience::None,
-            may_lose_index: true,
-        }
-    }
-}
-
-/// How much is made of the files of a site.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Grade {
-    /// What is needed to serve them.
-    #[default]
-    Quick,
-    /// Gzip twins too, and tags of files that are not held.
-    Full,
-}
-
-/// What to do about files that are being written while they are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patience {
-    /// Give up, to try again later.
-    Some,
-    /// Make the best of it: their former state serves on, or what is there now.
-    None,
-}
 
 /// What a compile comes to.
 #[derive(Debug)]
@@ -286,9 +235,4 @@ fn finish(draft: Draft, root: Root, job: &Job<'_>, old: Site, mut memory_left: u
     }
     let twins = site.twins();
     Compiled { site, files, bytes, changed, twins, warnings }
-}
-
-/// The decoded URL path of a file.
-pub(super) fn url(path: &Path) -> Vec<u8> {
-    [b"/", path.as_os_str().as_bytes()].concat()
 }

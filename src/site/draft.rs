@@ -3,9 +3,9 @@
 use std::io;
 use std::path::Path;
 
-use super::compile::url;
 use super::load::Loaded;
 use super::retire::Retired;
+use super::walk::url;
 use super::{Entry, Leads, Probe, Site};
 
 /// The file that answers for its folder.

@@ -7,8 +7,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::beneath::Root;
-use super::compile::{Grade, Job, Patience};
 use super::facts::{Facts, Kind};
+use super::job::{Grade, Job, Patience};
 use super::large::Large;
 use super::media;
 use super::order::order;

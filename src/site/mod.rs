@@ -5,10 +5,12 @@
 //! after the compile, because what is too large to hold must be sent from somewhere.
 
 mod beneath;
+mod coded;
 mod compile;
 mod draft;
 mod facts;
 mod held;
+mod job;
 mod large;
 mod load;
 pub mod media;
@@ -28,15 +30,16 @@ use nix::errno::Errno;
 use crate::http::extra::Extra;
 
 pub use beneath::Root;
-pub use compile::{CompileError, Compiled, Grade, Job, Outcome, Patience, compile};
+use coded::Coded;
+pub use compile::{CompileError, Compiled, Outcome, compile};
 use draft::Draft;
 pub use facts::{Facts, Kind};
 pub use held::Held;
+pub use job::{Grade, Job, Patience};
 pub use large::{Large, Opened, Source};
 pub use pick::Pick;
 use retire::Retired;
 pub use rules::{Rules, SiteLimits};
-use siblings::Coded;
 
 /// A folder, compiled.
 #[derive(Debug, Default)]

@@ -1,6 +1,6 @@
 //! A file in the form that one client gets.
 
-use super::siblings::{Coded, From};
+use super::coded::{Coded, From};
 use super::{Asset, Content, Facts, Site, media};
 use crate::http::coding::{Coding, Wishes};
 use crate::http::etag::ETag;

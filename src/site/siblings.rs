@@ -5,8 +5,8 @@
 
 use std::io;
 
+use super::coded::{Coded, From};
 use super::large::Large;
-use super::twins::Twin;
 use super::{Asset, Content, Entry, Held, Leads, Root, Site, media};
 use crate::http::coding::Coding;
 use crate::http::head::Representation;
@@ -18,40 +18,6 @@ const AGE_MAX: i64 = 60;
 
 /// What the head of a file says that has other forms.
 const VARY: &[u8] = b"Vary: Accept-Encoding\r\n";
-
-/// A file in a coding, as it answers for another.
-#[derive(Debug)]
-pub(super) struct Coded {
-    pub(super) coding: Coding,
-    pub(super) from: From,
-}
-
-/// Where a file in a coding comes from.
-#[derive(Debug)]
-pub(super) enum From {
-    /// A file of the site, by its place among the assets. Its 200 head is empty if the bytes are
-    /// not held, or the head is not.
-    Sibling { asset: usize, head: Box<[u8]> },
-    /// A twin that was made of it.
-    Twin(Twin),
-}
-
-impl Coded {
-    fn memory(&self) -> u64 {
-        match &self.from {
-            From::Sibling { head, .. } => head.len() as u64,
-            From::Twin(twin) => twin.content.memory(),
-        }
-    }
-
-    pub(super) fn is_twin(&self) -> bool {
-        matches!(self.from, From::Twin(_))
-    }
-
-    fn is_sibling(&self, sibling: usize) -> bool {
-        matches!(self.from, From::Sibling { asset, .. } if asset == sibling)
-    }
-}
 
 impl Site {
     /// Finds the files that are others in a content coding, and has them answer for these. Their

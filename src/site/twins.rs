@@ -7,8 +7,8 @@ use std::io::{self, Write as _};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use super::coded::{Coded, From, Twin};
 use super::order::order;
-use super::siblings::{Coded, From};
 use super::{Asset, Content, Facts, Held, Opened, Root, Site, media};
 use crate::http::coding::Coding;
 use crate::http::etag::ETag;
@@ -21,14 +21,6 @@ const LEVEL: u32 = 6;
 const SIZE_MIN: u64 = 1024;
 /// Least part of a file that its twin must save.
 const GAIN_MIN: u64 = 10;
-
-/// A file in gzip, with its own head.
-#[derive(Debug)]
-pub(super) struct Twin {
-    pub(super) content: Content,
-    /// What it says of the last change, in seconds since 1970.
-    pub(super) modified: Option<u64>,
-}
 
 impl Site {
     /// How many files have a twin.

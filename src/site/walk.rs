@@ -11,7 +11,6 @@ use nix::fcntl::AtFlags;
 use nix::sys::stat::fstatat;
 
 use super::beneath::Root;
-use super::compile::url;
 use super::facts::{Facts, Kind};
 
 /// A file or a folder that has a URL.
@@ -159,4 +158,9 @@ fn look(root: &Root, path: &Path, watch: Watch<'_>) -> io::Result<(Kind, Facts)>
 /// Dotfiles are not served, but for the one name that the web has agreed on (RFC 8615).
 fn is_hidden(name: &[u8]) -> bool {
     name.starts_with(b".") && name != b".well-known"
+}
+
+/// The decoded URL path of a file.
+pub(super) fn url(path: &Path) -> Vec<u8> {
+    [b"/", path.as_os_str().as_bytes()].concat()
 }

@@ -155,8 +155,10 @@ fn whoever_dies_one_leads_and_no_change_is_lost() {
                 world.step();
             }
         }
-        // Longer than any wait after a death; the rescan is not needed for it.
-        for _ in 0..200 {
+        // Longer than any wait after a death, and any pause behind a long look; the rescan is not
+        // needed for it.
+        let end = world.now + PACE.rescan / 2;
+        while world.serving != world.disk && world.now < end {
             world.heed_line();
             world.act();
             world.step();

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use crate::chromium::{Chromium, Exchange};
-use crate::harness::{Folder, Tine};
+use crate::harness::{Folder, Tine, until};
 
 const PAGE: &str = "<!doctype html><meta charset=utf-8><title>first</title>\
     <link rel=icon href=data:><link rel=stylesheet href=/style.css><script src=/app.js></script>\
@@ -186,4 +186,26 @@ fn a_browser_goes_to_pages_that_one_page_shows() {
     // Never kept: a second visit is not a revalidation.
     browser.navigate(&format!("http://{}/user/7", tine.address));
     assert!(statuses(&browser.exchanges()).contains(&("/user/7", Some(200))));
+}
+
+#[test]
+fn a_page_that_was_open_before_a_change_still_finds_its_chunk() {
+    let page = "<!doctype html><title>old</title><script type=module>\
+        window.load = () => import('/assets/lazy-BkR3xY9z.js').then(m => document.title = m.name)\
+        </script>";
+    let folder = Folder::new(&[
+        ("index.html", page.as_bytes()),
+        ("assets/lazy-BkR3xY9z.js", b"export const name = 'loaded'"),
+    ]);
+    let tine = Tine::serve(&folder, &[]);
+    let mut browser = Chromium::start();
+    browser.navigate(&format!("http://{}/", tine.address));
+    browser.until("document.title == 'old' && typeof load == 'function'");
+    // The next build has another chunk, and not this one any more.
+    fs::remove_file(folder.join("assets/lazy-BkR3xY9z.js")).unwrap();
+    folder.write("assets/lazy-Qw7Zp2Lm.js", b"export const name = 'other'");
+    folder.write("index.html", b"<!doctype html><title>new</title>");
+    until("it serves", || tine.get("/").text().contains("new").then_some(()));
+    browser.evaluate("window.load()");
+    browser.until("document.title == 'loaded'");
 }

@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 
 use crate::budget;
-use crate::harness::{Folder, Tine, children, get, until};
+use crate::harness::{Folder, Tine, children, get, pass, until};
 use crate::versions::{flip, publish, text, volume};
 
 #[test]
@@ -134,4 +134,27 @@ fn a_disk_that_never_answers_stops_nothing_but_the_successor() {
     flip(&folder.join("current"), "good");
     folder.write("good/a.txt", b"b");
     until("it is served", || (tine.get("/a.txt").text() == "b").then_some(()));
+}
+
+#[test]
+fn changes_without_end_beside_long_downloads_gather_and_leave_one_generation() {
+    let folder = volume();
+    fs::File::create(folder.join("huge.bin")).unwrap().set_len(1 << 30).unwrap();
+    let args = ["--workers", "2", "--settle", "10ms", "--drain-timeout", "5s"];
+    let tine = Tine::serve(&folder, &args);
+    let (end, mut version, mut downloads) = (Instant::now() + budget(10), 0, Vec::new());
+    while Instant::now() < end {
+        version += 1;
+        publish(&folder, version);
+        // Each of them holds on to the generation that it has begun with.
+        let mut download = tine.connect();
+        download.send(get("/huge.bin"));
+        downloads.push(download);
+        pass(Duration::from_millis(100));
+    }
+    until("the last one serves", || (tine.get("/0.txt").text() == text(version, 0)).then_some(()));
+    println!("{version} changes in {} s beside {} downloads", budget(10).as_secs(), version);
+    drop(downloads);
+    tine.wait_for_one_generation();
+    assert_eq!(tine.workers().len(), 2);
 }

@@ -50,7 +50,6 @@ impl<'c> Publisher<'c> {
             row,
             errand,
             leader: self.workers.parent(),
-            has_refused: self.has_refused,
             has_said_lack: self.watches.lack().is_some(),
             say_superseded,
         }
