@@ -253,7 +253,7 @@ fn moved<'s>(out: &mut Vec<u8>, location: &str) -> Body<'s> {
 fn health<'s>(out: &mut Vec<u8>, is_well: bool) -> Body<'s> {
     let (status, text) = match is_well {
         true => (Status::Ok, "ok\n"),
-        false => (Status::ServiceUnavailable, "draining\n"),
+        false => (Status::ServiceUnavailable, "not ready\n"),
     };
     let media_type = ["text/plain", "; charset=utf-8"];
     Representation::plain(media_type, text.len() as u64).head(out, status);

@@ -14,15 +14,15 @@
 use std::time::{Duration, Instant};
 
 use crate::backoff::Backoff;
-use crate::site::Patience;
+use crate::site::{Patience, VIGIL};
 
 /// Longest time that changes may put off a look by following each other.
 const SETTLE_MAX: Duration = Duration::from_secs(5);
 /// How much longer than a walk the pause behind it is at least.
 const PAUSE: u32 = 20;
-/// How long nothing must have moved before a site is served that has lost its index: a build tool
-/// may have emptied its folder first.
-const VIGIL: Duration = Duration::from_secs(30);
+/// How often a folder is looked at that has lost its index: it may be another one, in which nothing
+/// is watched.
+const VIGIL_PAUSE: Duration = Duration::from_secs(1);
 
 /// How fast it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,13 +182,16 @@ impl Succession {
         match end {
             End::Unchanged => (self.still_since, self.rested_at) = (None, now + pause),
             End::Refused => {}
-            // Changes that go on and on are waited for only so long, counted from the first.
+            // Changes that go on and on are waited for only so long, counted from the first; then
+            // another wait begins.
+            End::Unsettled if now >= wish.since + SETTLE_MAX => self.handle(Event::Changed, now),
             End::Unsettled => {
-                let due = (now + self.pace.settle).min(wish.since + SETTLE_MAX).max(now);
+                let due = (now + self.pace.settle).min(wish.since + SETTLE_MAX);
                 self.wish_again(Wish { due, ..wish });
             }
             End::LostIndex => {
-                let due = *self.still_since.get_or_insert(now) + VIGIL;
+                let over = *self.still_since.get_or_insert(now) + VIGIL;
+                let due = if over > now { over.min(now + VIGIL_PAUSE) } else { now + VIGIL_PAUSE };
                 self.wish.get_or_insert(Wish { since: now, due, kind: Kind::Vigil });
             }
             End::Died => {
@@ -230,6 +233,11 @@ impl Succession {
     /// When there may be something to do, if nothing happens until then.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.running.is_none().then(|| self.due())
+    }
+
+    /// Whether something was noticed that nobody has looked at.
+    pub fn has_wish(&self) -> bool {
+        self.wish.is_some()
     }
 
     /// Whether somebody waits for the one that runs.

@@ -237,7 +237,11 @@ impl<'c> Publisher<'c> {
         board.set_outcome(Outcome::Ready);
         self.row.set_ready();
         self.words.say_look = None;
+        let has_news = self.succession.has_wish() || candidacy.is_partial;
         self.succession = Succession::new(pace(&self.office), candidacy.look, now);
+        if has_news {
+            self.succession.handle(Event::Changed, now);
+        }
         if self.site.grade() < Grade::Full {
             self.succession.handle(Event::Asked, now);
         }

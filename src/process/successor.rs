@@ -56,6 +56,8 @@ pub(super) struct Candidacy {
     since: Instant,
     /// Whether nobody has a site yet.
     pub(super) is_first: bool,
+    /// Whether the site has former versions of files that were being written.
+    pub(super) is_partial: bool,
     /// How long the folder took to be looked at.
     pub(super) look: Duration,
     /// How often a look was asked for that this one has answered.
@@ -118,6 +120,7 @@ impl<'c> Heir<'c> {
             announcement: announcement(&office, &compiled, before),
             since,
             is_first: before.is_none(),
+            is_partial: compiled.is_partial,
             look: if is_usual { began.elapsed() } else { Duration::ZERO },
             reloads,
         };

@@ -304,7 +304,15 @@ impl<'l> Worker<'l> {
     /// Begins to leave: every answer is its connection's last, and what is queued is still taken
     /// until the master ends the listeners.
     fn drain(&mut self) {
+        let was_retiring = self.desk.phase == Phase::Retiring;
         self.desk.phase = Phase::Draining;
+        if was_retiring {
+            // What was to be handed over is answered here.
+            for key in self.links.keys_to_give(self.desk.clock.now()) {
+                let (mut turn, input) = self.desk.turn();
+                self.links.resume(key, input, &mut turn);
+            }
+        }
         self.leave_at.get_or_insert(self.desk.clock.now() + self.drain_timeout);
         for (_, link) in self.links.iter_mut() {
             // It may have come in behind a door that was shut already.

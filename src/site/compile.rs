@@ -10,11 +10,11 @@ use nix::errno::Errno;
 
 use super::beneath::Root;
 use super::draft::Draft;
-use super::job::{Grade, Job, Patience};
+use super::job::{Grade, Job, Patience, VIGIL};
 use super::load::{Loaded, Loader, Outcomes};
 use super::retire::Pension;
 use super::walk::{Step, Walk, What, url};
-use super::{Asset, Site};
+use super::{Asset, Probe, Site};
 
 /// The root's page for what is missing.
 const NOT_FOUND: &[u8] = b"/404.html";
@@ -54,6 +54,8 @@ pub struct Compiled {
     pub changed: usize,
     /// How many gzip twins were made of them.
     pub twins: usize,
+    /// Whether former versions stand in for files that were being written.
+    pub is_partial: bool,
     /// What could not be served, one line for each.
     pub warnings: Vec<String>,
 }
@@ -111,6 +113,7 @@ pub fn compile(
     let outcomes = loader.load(&walk.steps, &urls);
     let for_twins = rules.limits.memory_max - rules.limits.for_bodies();
     let memory_left = loader.memory_left.saturating_add(for_twins);
+    let withheld = loader.withheld;
     if let Some(path) = loader.unsettled {
         return Err(CompileError::Unsettled(path));
     }
@@ -121,14 +124,23 @@ pub fn compile(
     {
         return Err(CompileError::Unsettled(path.to_owned()));
     }
-    if old.is_there() && draft.is_same_as(&old) && job.grade <= old.grade {
-        return Ok(Outcome::Unchanged);
+    let folders = walk.identities();
+    let is_same = draft.is_same_as(&old) && folders == old.folders && job.grade <= old.grade;
+    if old.is_there() && is_same {
+        return match withheld {
+            Some(path) => Err(CompileError::Unsettled(path)),
+            None => Ok(Outcome::Unchanged),
+        };
     }
     let has_index = draft.entries.iter().any(|entry| *entry.path == *INDEX);
-    if !job.may_lose_index && !has_index && old.entry(INDEX).is_some() {
+    let may_lose_index = job.may_lose_index && walk.has_rested(VIGIL, job.now);
+    if !has_index && old.entry(INDEX).is_some() && !may_lose_index {
         return Err(CompileError::LostIndex);
     }
-    Ok(Outcome::Ready(finish(draft, root, job, old, memory_left)))
+    let mut compiled = finish(draft, root, job, old, memory_left);
+    compiled.site.folders = folders;
+    compiled.is_partial = withheld.is_some();
+    Ok(Outcome::Ready(compiled))
 }
 
 /// Puts together what the files have come to.
@@ -151,6 +163,7 @@ fn draft(
             (What::Unreadable(error), _) => draft.add_unreadable(path, error),
             (What::Folder, _) => {}
             (What::File(_), outcome) => match (urls.next(), outcome) {
+                (Some(url), Some(Ok(_))) if has_probes && Probe::is_at(url) => draft.hide(url),
                 (Some(url), Some(Ok(file))) => draft.add_file(url, file),
                 // Gone since the walk: it was never there.
                 (_, Some(Err(error))) if error.kind() == io::ErrorKind::NotFound => {}
@@ -213,12 +226,14 @@ fn finish(draft: Draft, root: Root, job: &Job<'_>, old: Site, mut memory_left: u
         entries,
         assets,
         retired,
+        folders: Vec::new(),
         not_found: None,
         stand_in: None,
         extra: job.rules.extra.clone(),
         as_of: job.now,
         grade: job.grade,
     };
+    site.look_after_retired();
     site.not_found = site.asset_at(NOT_FOUND);
     if let Some(path) = &job.rules.stand_in {
         site.stand_in = site.asset_at(&url(path));
@@ -234,5 +249,5 @@ fn finish(draft: Draft, root: Root, job: &Job<'_>, old: Site, mut memory_left: u
         site.make_twins(job.rules.limits.gzip_max, &mut memory_left);
     }
     let twins = site.twins();
-    Compiled { site, files, bytes, changed, twins, warnings }
+    Compiled { site, files, bytes, changed, twins, is_partial: false, warnings }
 }

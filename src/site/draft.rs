@@ -58,23 +58,20 @@ impl Draft {
         }
     }
 
-    /// Adds what tine says of itself; a file of the same name loses.
+    /// Adds what tine says of itself, in the place of whatever there is.
     pub(super) fn add_probes(&mut self) {
         for (path, probe) in Probe::ALL {
-            let is_there = |entry: &Entry| *entry.path == *path;
-            let hides_a_file = self
-                .entries
-                .iter()
-                .any(|entry| is_there(entry) && !matches!(entry.leads, Leads::ToFolder));
-            self.entries.retain(|entry| !is_there(entry));
-            if hides_a_file {
-                let path = String::from_utf8_lossy(path);
-                self.warnings.push(format!(
-                    "the file {path} is not served, since tine says there how it is; --health off"
-                ));
-            }
+            self.entries.retain(|entry| *entry.path != *path);
             self.add(path, Leads::ToProbe(probe));
         }
+    }
+
+    /// Says that a file is not served, since tine says something of itself there.
+    pub(super) fn hide(&mut self, url: &[u8]) {
+        let path = String::from_utf8_lossy(url);
+        self.warnings.push(format!(
+            "the file {path} is not served, since tine says there how it is; --health off"
+        ));
     }
 
     fn add(&mut self, path: &[u8], leads: Leads) {

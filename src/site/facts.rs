@@ -84,10 +84,7 @@ impl Facts {
     /// last name meanwhile, as when it was replaced, has a reason to have changed without.
     pub fn is_same_state(&self, before: &Self) -> bool {
         let is_same_change = self.changed == before.changed || !self.has_name;
-        self.is_same_file(before)
-            && self.size == before.size
-            && self.modified == before.modified
-            && is_same_change
+        self.has_same_bytes(before) && is_same_change
     }
 
     /// Whether the last change, of whatever, was this long before a time since 1970. One that is
@@ -106,9 +103,20 @@ impl Facts {
         self.has_rested(SETTLED_AFTER, looked_at)
     }
 
+    /// What the file is, whatever it holds: its device and its number there.
+    pub fn identity(&self) -> (u64, u64) {
+        (self.device, self.inode)
+    }
+
+    /// Whether these are facts of the same file with the same bytes, as far as their time tells; it
+    /// may have lost a name meanwhile.
+    pub fn has_same_bytes(&self, before: &Self) -> bool {
+        self.is_same_file(before) && self.size == before.size && self.modified == before.modified
+    }
+
     /// Whether both are the same file, whatever it holds.
     pub fn is_same_file(&self, other: &Self) -> bool {
-        (self.device, self.inode) == (other.device, other.inode)
+        self.identity() == other.identity()
     }
 }
 

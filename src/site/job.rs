@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use super::Rules;
 
+/// How long nothing must have moved before a site is served that has lost its index: a build tool
+/// may have emptied its folder first.
+pub const VIGIL: Duration = Duration::from_secs(30);
+
 /// What a compile is to do.
 #[derive(Clone, Copy, Debug)]
 pub struct Job<'r> {

@@ -72,6 +72,14 @@ impl Large {
         Self { home: Home::Named(path.into()), etag: None }
     }
 
+    /// What a file that is kept open is now.
+    pub(super) fn facts(&self) -> Option<Facts> {
+        match &self.home {
+            Home::Kept(file) => Facts::of(file).ok().map(|(_, facts)| facts),
+            Home::Named(_) => None,
+        }
+    }
+
     /// Whether it holds a descriptor.
     pub(super) fn is_kept(&self) -> bool {
         matches!(self.home, Home::Kept(_))

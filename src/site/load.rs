@@ -54,6 +54,8 @@ pub(super) struct Loader<'l> {
     open_left: usize,
     /// A file that was being written while it was read.
     pub(super) unsettled: Option<PathBuf>,
+    /// A file whose former version serves on, since it was being written.
+    pub(super) withheld: Option<PathBuf>,
 }
 
 /// A file of the walk, and what the former site has in its place.
@@ -71,6 +73,8 @@ struct Reading {
     facts: Facts,
     /// Whether somebody may be in the middle of writing it.
     in_flux: bool,
+    /// Whether somebody has written to it while it was read.
+    is_torn: bool,
 }
 
 impl<'l> Loader<'l> {
@@ -78,7 +82,7 @@ impl<'l> Loader<'l> {
         let limits = &job.rules.limits;
         let memory_left = limits.for_bodies().saturating_sub(pension.memory);
         let open_left = limits.open_max.saturating_sub(pension.open);
-        Self { root, job, old, memory_left, open_left, unsettled: None }
+        Self { root, job, old, memory_left, open_left, unsettled: None, withheld: None }
     }
 
     /// Smallest first, ties by path, for as long as the memory lasts; all others in path order.
@@ -133,9 +137,9 @@ impl<'l> Loader<'l> {
         let mut body = Vec::with_capacity(capacity + 1);
         (&file).take(inline_max.saturating_add(1)).read_to_end(&mut body)?;
         let (_, after) = Facts::of(&file)?;
-        let in_flux =
-            !after.is_same_state(&facts) || !after.has_rested(self.job.settle, self.job.now);
-        Ok(Reading { body, facts: after, in_flux })
+        let is_torn = !after.is_same_state(&facts);
+        let in_flux = is_torn || !after.has_rested(self.job.settle, self.job.now);
+        Ok(Reading { body, facts: after, in_flux, is_torn })
     }
 
     /// Holds a file; none if it has outgrown the limits since the walk.
@@ -145,11 +149,17 @@ impl<'l> Loader<'l> {
         {
             return Ok(self.afford(asset.content.memory()).then_some(Loaded::Same(at)));
         }
-        let Reading { body, facts, in_flux } = self.read(file.path)?;
+        let Reading { body, facts, in_flux, is_torn } = self.read(file.path)?;
         if in_flux {
             self.note_flux(file);
-            if let Some(at) = in_place(file, &facts) {
+            if let Some(at) = former(file, &facts, is_torn) {
+                self.withheld = Some(file.path.to_owned());
                 return Ok(Some(Loaded::Same(at)));
+            }
+            if is_torn {
+                // It is sent as it is then, for as long as it does not change while that is done.
+                self.withheld = Some(file.path.to_owned());
+                return Ok(None);
             }
         }
         if let Some((at, asset)) = file.old
@@ -246,12 +256,13 @@ impl<'l> Loader<'l> {
     }
 }
 
-/// The former state of a held file that is being written in place, by its place among the assets:
-/// as long as it is not known where that ends, it serves on.
-fn in_place(file: &Candidate<'_>, facts: &Facts) -> Option<usize> {
+/// The former version of a held file that is being written, by its place among the assets: as long
+/// as it is not known where that ends, it serves on.
+fn former(file: &Candidate<'_>, facts: &Facts, is_torn: bool) -> Option<usize> {
     let (at, asset) = file.old?;
-    let is_written = asset.facts.is_same_file(facts) && !asset.facts.is_same_state(facts);
-    (is_written && matches!(asset.content, Content::Held(_))).then_some(at)
+    let is_in_place = asset.facts.is_same_file(facts) && !asset.facts.is_same_state(facts);
+    let is_held = matches!(asset.content, Content::Held(_));
+    (is_held && (is_torn || is_in_place)).then_some(at)
 }
 
 /// The steps by the size of their files, smallest first, ties by path.

@@ -35,7 +35,7 @@ pub use compile::{CompileError, Compiled, Outcome, compile};
 use draft::Draft;
 pub use facts::{Facts, Kind};
 pub use held::Held;
-pub use job::{Grade, Job, Patience};
+pub use job::{Grade, Job, Patience, VIGIL};
 pub use large::{Large, Opened, Source};
 pub use pick::Pick;
 use retire::Retired;
@@ -51,6 +51,8 @@ pub struct Site {
     /// The files, and behind them those that are retired.
     assets: Vec<Asset>,
     retired: Vec<Retired>,
+    /// The folders by what they are: they are watched as such, and others in their places are not.
+    folders: Vec<(u64, u64)>,
     /// The site's own page for what is missing, by its place among the assets.
     not_found: Option<usize>,
     /// The page that stands in for all that are missing, likewise.
@@ -93,6 +95,10 @@ pub enum Probe {
 impl Probe {
     /// Each with its path.
     pub const ALL: [(&[u8], Self); 2] = [(b"/livez", Self::Live), (b"/readyz", Self::Ready)];
+
+    fn is_at(url: &[u8]) -> bool {
+        Self::ALL.iter().any(|&(path, _)| path == url)
+    }
 }
 
 /// What the site has under a path.

@@ -82,6 +82,17 @@ impl Pension {
 }
 
 impl Site {
+    /// A file that has lost its name has changed by that, and not in its bytes.
+    pub(super) fn look_after_retired(&mut self) {
+        for retired in &self.retired {
+            let asset = &mut self.assets[retired.asset];
+            let now = asset.content.large().and_then(Large::facts);
+            if let Some(now) = now.filter(|now| now.has_same_bytes(&asset.facts)) {
+                asset.facts = now;
+            }
+        }
+    }
+
     fn is_fingerprinted(&self, asset: usize, path: &[u8]) -> bool {
         self.assets[asset].media_type != "text/html" && is_fingerprinted(path)
     }

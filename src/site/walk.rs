@@ -5,8 +5,10 @@ use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::dir::Dir;
+use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::sys::stat::fstatat;
 
@@ -68,6 +70,21 @@ impl Walk {
         files.map(|step| url(&step.path)).collect()
     }
 
+    /// What the folders are, in their order.
+    pub(super) fn identities(&self) -> Vec<(u64, u64)> {
+        self.folders.iter().map(|(_, facts)| facts.identity()).collect()
+    }
+
+    /// Whether nothing of it has changed for this long, at a time since 1970.
+    pub(super) fn has_rested(&self, pause: Duration, at: Duration) -> bool {
+        let files = self.steps.iter().filter_map(|step| match &step.what {
+            What::File(facts) => Some(facts),
+            What::Folder | What::Unreadable(_) => None,
+        });
+        let folders = self.folders.iter().map(|(_, facts)| facts);
+        files.chain(folders).all(|facts| facts.has_rested(pause, at))
+    }
+
     /// A folder that something was added to, or taken from, since the walk began.
     pub(super) fn changed_since(&self, root: &Root) -> Option<&Path> {
         let is_same = |path: &Path, before: &Facts| {
@@ -106,10 +123,14 @@ impl Walk {
             if self.steps.len() > self.steps_max {
                 break;
             }
-            // A name that is gone again by now was never there.
-            if let Ok(stat) = stat {
-                let path = path.join(OsStr::from_bytes(name));
-                self.add(root, path, Facts::from_stat(&stat), watch);
+            let path = path.join(OsStr::from_bytes(name));
+            match stat {
+                Ok(stat) => self.add(root, path, Facts::from_stat(&stat), watch),
+                // A name that is gone again by now was never there.
+                Err(Errno::ENOENT | Errno::ENOTDIR) => {}
+                Err(errno) => {
+                    self.steps.push(Step { path, what: What::Unreadable(errno.into()) });
+                }
             }
         }
         self.ancestors.pop();
@@ -125,10 +146,11 @@ impl Walk {
                 Ok((Kind::File, facts)) => What::File(facts),
                 Ok((Kind::Folder, _)) => What::Folder,
                 Ok(_) => return,
-                Err(error) => match error.kind() {
-                    io::ErrorKind::CrossesDevices => return self.links_out.push(path),
-                    io::ErrorKind::PermissionDenied => What::Unreadable(error),
-                    _ => return, // dangling, a loop, or a link to a socket
+                Err(error) => match error.raw_os_error().map(Errno::from_raw) {
+                    Some(Errno::EXDEV) => return self.links_out.push(path),
+                    // Dangling, or a loop.
+                    Some(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::ENXIO) => return,
+                    _ => What::Unreadable(error),
                 },
             },
         };

@@ -53,7 +53,7 @@ fn while_it_drains_it_is_alive_and_not_ready() {
     });
     ready.send("readyz HTTP/1.1\r\nHost: x\r\n\r\n");
     let answer = ready.answer();
-    assert_eq!((answer.status(), answer.text()), (503, "draining\n"));
+    assert_eq!((answer.status(), answer.text()), (503, "not ready\n"));
     assert_eq!(answer.field("Cache-Control"), Some("no-store"));
     live.send("livez HTTP/1.1\r\nHost: x\r\n\r\n");
     assert_eq!(live.answer().status(), 200);

@@ -16,6 +16,10 @@ impl Worker<'_> {
     /// Takes connections of former generations; whether there may be more of them.
     pub(super) fn adopt(&mut self) -> bool {
         for _ in 0..ARRIVALS_MAX {
+            // It may have slept for so long that these are of a later generation.
+            if self.has_arrivals {
+                self.look();
+            }
             let is_full = self.links.len() >= self.connections_max;
             let is_turn = self.has_served && self.desk.phase != Phase::Retiring;
             if !self.has_arrivals || !is_turn || is_full && !self.make_room() {
