@@ -1,7 +1,6 @@
 //! Why tine ended, for the one place that prints it.
 
 use std::fmt;
-use std::process::ExitCode;
 
 /// An end that is not a success: one line that names the thing and the mend, and an exit code.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,8 +37,8 @@ impl Failure {
     }
 
     /// The exit code: 1, 100 or 111.
-    pub fn exit_code(&self) -> ExitCode {
-        ExitCode::from(self.fault as u8)
+    pub fn exit_code(&self) -> u8 {
+        self.fault as u8
     }
 }
 

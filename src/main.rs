@@ -1,32 +1,29 @@
 //! The program: reads what it is told, serves, and says why it ended.
 
 use std::io::{Write as _, stdout};
-use std::process::ExitCode;
 use std::time::Instant;
 
 use tine::cli::{self, Command};
 use tine::healthcheck;
 use tine::process::{self, say};
 
-fn main() -> ExitCode {
+fn main() {
     let started = Instant::now();
     let outcome = match cli::parse(std::env::args_os().skip(1), std::env::vars_os()) {
         Ok(Command::Print(text)) => {
             // A reader that has gone away wants no more.
-            let _ = stdout().write_all(text.as_bytes());
-            Ok(ExitCode::SUCCESS)
+            let _ = stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush());
+            Ok(0)
         }
         Ok(Command::Serve(config, warnings)) => {
             warnings.iter().for_each(|warning| say(warning));
             process::serve(&config, started)
         }
-        Ok(Command::CheckHealth(config, timeout)) => {
-            healthcheck::ask(&config, timeout).map(|()| ExitCode::SUCCESS)
-        }
+        Ok(Command::CheckHealth(config, timeout)) => healthcheck::ask(&config, timeout).map(|()| 0),
         Err(failure) => Err(failure),
     };
-    outcome.unwrap_or_else(|failure| {
+    process::end(outcome.unwrap_or_else(|failure| {
         say(&failure.to_string());
         failure.exit_code()
-    })
+    }))
 }

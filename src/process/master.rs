@@ -6,7 +6,6 @@ use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::Path;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -185,7 +184,7 @@ impl<'c> Master<'c> {
                 }
                 Step::End => {
                     self.take_stock();
-                    return Ok(Fate::Done(ExitCode::SUCCESS));
+                    return Ok(Fate::Done(0));
                 }
             };
             if let Some(look_at) = drain.as_ref().and_then(|drain| drain.look_at) {
@@ -211,12 +210,12 @@ impl<'c> Master<'c> {
     }
 
     /// Looks after the publisher and the orphans; an exit code if there is no point in going on.
-    fn tend(&mut self, now: Instant) -> Option<ExitCode> {
+    fn tend(&mut self, now: Instant) -> Option<u8> {
         for death in self.crew.tend(now) {
             let is_mistake = death.exit_code() == Some(Fault::User as i32);
             if is_mistake && self.office.board.serving() == 0 {
                 // The publisher has said what is wrong; it would be so again.
-                return Some(ExitCode::from(Fault::User as u8));
+                return Some(Fault::User as u8);
             }
             if !self.crew.is_ending() {
                 say(&format!("the publisher died ({}); starting another", death.cause()));

@@ -27,7 +27,6 @@ pub mod worker;
 
 use std::io::{self, Write as _, stderr};
 use std::os::fd::AsRawFd as _;
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
@@ -47,7 +46,7 @@ use worker::Worker;
 /// How a role ends.
 enum Fate<Next> {
     /// Its work is done, and so is its process.
-    Done(ExitCode),
+    Done(u8),
     /// This process is its child, and begins here.
     Born(Next),
 }
@@ -56,7 +55,7 @@ enum Fate<Next> {
 ///
 /// # Errors
 /// What kept it from starting, or ended it early.
-pub fn serve(config: &Config, started: Instant) -> Result<ExitCode, Failure> {
+pub fn serve(config: &Config, started: Instant) -> Result<u8, Failure> {
     let office = match Master::open(config, started)?.run()? {
         Fate::Done(code) => return Ok(code),
         Fate::Born(office) => office,
@@ -74,7 +73,12 @@ pub fn serve(config: &Config, started: Instant) -> Result<ExitCode, Failure> {
         };
     };
     Worker::take(seat, &config.limits)?.run()?;
-    Ok(ExitCode::SUCCESS)
+    Ok(0)
+}
+
+/// Ends this process with an exit code. Nothing is flushed, and nothing waited for.
+pub fn end(code: u8) -> ! {
+    crate::sys::fork::end(code)
 }
 
 /// Says one line to the operator; control characters in it, as file names may have, are escaped.

@@ -4,7 +4,6 @@
 
 mod births;
 
-use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::{Events, Poll, Token};
@@ -171,7 +170,7 @@ impl<'c> Publisher<'c> {
             let mut wake_at = match self.workers.act(now)? {
                 Step::Wait(until) => until,
                 Step::Born(row) => return Ok(Fate::Born(Birth::Worker(self.into_seat(row)))),
-                Step::End => return Ok(Fate::Done(ExitCode::SUCCESS)),
+                Step::End => return Ok(Fate::Done(0)),
             };
             if !self.workers.is_empty() {
                 // From now on the word is the workers' own to say.
@@ -191,10 +190,10 @@ impl<'c> Publisher<'c> {
             self.row.beat();
             for event in &events {
                 match event.token() {
-                    LEAVE => return Ok(Fate::Done(ExitCode::SUCCESS)),
+                    LEAVE => return Ok(Fate::Done(0)),
                     // Who serves now drains by itself.
                     DRAIN if self.candidacy.as_ref().is_some_and(|one| !one.is_first) => {
-                        return Ok(Fate::Done(ExitCode::SUCCESS));
+                        return Ok(Fate::Done(0));
                     }
                     DRAIN => {
                         let time = self.office.config.drain_timeout + LEAVE_TIME;
@@ -210,7 +209,7 @@ impl<'c> Publisher<'c> {
             }
             if self.candidacy.is_none() && self.office.board.leader() != getpid().as_raw() {
                 // The workers hear of it by our end, and are the master's from then on.
-                return Ok(Fate::Done(ExitCode::SUCCESS));
+                return Ok(Fate::Done(0));
             }
             if self.workers.is_ready() {
                 self.take_office(now)?;
@@ -302,7 +301,7 @@ impl<'c> Publisher<'c> {
     }
 
     /// Looks after the workers and the successor; an exit code if there is no point in going on.
-    fn tend(&mut self, now: Instant) -> Result<Option<ExitCode>, Failure> {
+    fn tend(&mut self, now: Instant) -> Result<Option<u8>, Failure> {
         for death in self.workers.tend(now) {
             let (pid, cause) = (death.pid, death.cause());
             if let Some(successor) = self.successor.take_if(|successor| successor.pid == pid) {
@@ -322,12 +321,12 @@ impl<'c> Publisher<'c> {
     }
 
     /// Takes note of how a successor has ended that did not take office.
-    fn outlived(&mut self, successor: &Successor, death: &Death, now: Instant) -> Option<ExitCode> {
+    fn outlived(&mut self, successor: &Successor, death: &Death, now: Instant) -> Option<u8> {
         successor.superseded.forget(&self.poll);
         let is_mistake = death.exit_code() == Some(Fault::User as i32);
         if is_mistake && self.office.board.serving() == 0 {
             // It has said what is wrong; it would be so again.
-            return Some(ExitCode::from(Fault::User as u8));
+            return Some(Fault::User as u8);
         }
         let end = end_of(death);
         match end {

@@ -3,7 +3,6 @@
 //! leads it.
 
 use std::io;
-use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::unistd::Pid;
@@ -143,7 +142,7 @@ fn open_root(office: &Office<'_>) -> io::Result<Root> {
 
 /// The end of a successor, as its leader hears of it.
 fn over<Next>(end: End) -> Fate<Next> {
-    Fate::Done(ExitCode::from(code(end)))
+    Fate::Done(code(end))
 }
 
 fn code(end: End) -> u8 {

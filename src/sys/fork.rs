@@ -1,6 +1,15 @@
 //! fork(2).
 
+use nix::libc;
 use nix::unistd::ForkResult;
+
+/// Ends this process, and does nothing else. In a forked child the end that Rust makes of `main`
+/// would wait for locks of its own that another thread of the parent held at the moment of the fork
+/// (that of ctrlc holds one while it starts).
+pub(crate) fn end(code: u8) -> ! {
+    // SAFETY: _exit(2) runs no code of this process any more.
+    unsafe { libc::_exit(code.into()) }
+}
 
 /// Makes a second process out of this one; only the calling thread goes on in it.
 ///
