@@ -4,6 +4,7 @@
 
 #[path = "../common/golden.rs"]
 mod cases;
+mod office;
 #[path = "../common/socket.rs"]
 mod socket;
 mod succession;
