@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 
 use crate::budget;
-use crate::harness::{Folder, Tine, children, get, pass, until};
+use crate::harness::{Folder, PROGRAM, Tine, children, get, pass, until};
 use crate::versions::{flip, publish, text, volume};
 
 #[test]
@@ -157,4 +157,25 @@ fn changes_without_end_beside_long_downloads_gather_and_leave_one_generation() {
     drop(downloads);
     tine.wait_for_one_generation();
     assert_eq!(tine.workers().len(), 2);
+}
+
+#[test]
+fn where_not_all_can_be_watched_it_says_so_once_and_looks_by_itself() {
+    let folder = Folder::new(&[("a/1", b""), ("b/1", b""), ("c/a.txt", b"1")]);
+    // A user namespace has limits of its own.
+    let script = "echo 3 > /proc/sys/user/max_inotify_watches; exec \"$@\"";
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--user", "--map-root-user", "sh", "-c", script, "sh", PROGRAM]);
+    command.arg(folder.path()).env_clear();
+    let args = ["--listen", "127.0.0.1:0", "--user", "0:0", "--rescan", "300ms"];
+    let tine = Tine::start(command.args(args).stdin(std::process::Stdio::null()));
+    let warning = "some changes are noticed only every 300ms (--rescan): no more watches";
+    assert!(tine.warnings.iter().any(|line| line.contains(warning)), "{:?}", tine.warnings);
+    for text in ["2", "3"] {
+        folder.write("c/a.txt", text.as_bytes());
+        until("it serves", || (tine.get("/c/a.txt").text() == text).then_some(()));
+    }
+    tine.signal(Signal::SIGTERM);
+    let lines = tine.rest_of_lines();
+    assert!(!lines.iter().any(|line| line.contains(warning)), "once is enough: {lines:?}");
 }
