@@ -9,7 +9,7 @@ use crate::harness::{Folder, get};
 use crate::podman::{Container, LOCKED, ask_podman, build, image};
 
 /// Most bytes of the image's files, as of today, so that growth is a decision.
-const IMAGE_MAX: u64 = 990_000;
+const IMAGE_MAX: u64 = 995_000;
 
 fn mount(folder: &Folder) -> String {
     format!("--volume={}:/html:ro", folder.path().display())
