@@ -130,6 +130,30 @@ fn a_folder_that_is_gone_is_served_on_and_its_return_is_noticed() {
 }
 
 #[test]
+fn what_comes_into_a_folder_that_was_empty_or_is_another_one_is_noticed() {
+    let folder = Folder::new(&[("a.txt", b"1"), ("livez", b"hidden")]);
+    let tine = Tine::serve(&folder, &["--rescan", "1h"]);
+    fs::create_dir(folder.join("new")).unwrap();
+    // Longer than it takes to settle: the folder is looked at while there is nothing in it.
+    pass(Duration::from_millis(500));
+    fs::write(folder.join("new/b.txt"), b"2").unwrap();
+    await_text(&tine, "/new/b.txt", "2");
+    fs::remove_file(folder.join("new/b.txt")).unwrap();
+    pass(Duration::from_millis(500));
+    fs::create_dir(folder.join("next")).unwrap();
+    fs::rename(folder.join("next"), folder.join("new")).unwrap();
+    pass(Duration::from_millis(500));
+    fs::write(folder.join("new/b.txt"), b"3").unwrap();
+    await_text(&tine, "/new/b.txt", "3");
+    // What tine's own word hides is no reason for another generation.
+    tine.signal(Signal::SIGHUP);
+    tine.wait_for_line("SIGHUP");
+    pass(Duration::from_secs(3));
+    tine.signal(Signal::SIGHUP);
+    tine.wait_for_line("nothing new in ");
+}
+
+#[test]
 fn without_a_notice_it_looks_by_itself_and_when_told_to() {
     let folder = Folder::new(&[("a.txt", b"1")]);
     let tine = Tine::serve(&folder, &["--watch", "off", "--rescan", "1h"]);
