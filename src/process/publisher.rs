@@ -59,6 +59,8 @@ pub(super) struct Publisher<'c> {
     candidacy: Option<Candidacy>,
     succession: Succession,
     successor: Option<Successor>,
+    /// Whether the last one could not be started, which is said once.
+    is_short: bool,
     /// How often a look was asked for that somebody has taken, and how often a file was doubted.
     reloads: u64,
     doubts: u64,
@@ -153,6 +155,7 @@ impl<'c> Publisher<'c> {
             candidacy,
             succession: Succession::new(pace(&office), Duration::ZERO, now),
             successor: None,
+            is_short: false,
             reloads,
             doubts: board.total(Counter::Doubted),
             office,
@@ -279,12 +282,16 @@ impl<'c> Publisher<'c> {
                 return Ok(Some((row, errand, say_superseded)));
             }
             Forked::Parent(pid) => {
+                self.is_short = false;
                 superseded.watch(&self.poll, SUPERSEDED)?;
                 self.successor = Some(Successor { pid, superseded, began, is_late: false });
                 self.succession.handle(Event::Started, now);
             }
             Forked::Not(reason) => {
-                say(&format!("cannot start a successor: {reason}; trying again"));
+                if !self.is_short {
+                    say(&format!("cannot start a successor: {reason}; trying again"));
+                }
+                self.is_short = true;
                 self.succession.handle(Event::NotStarted, now);
             }
         }

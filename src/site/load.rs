@@ -166,7 +166,7 @@ impl<'l> Loader<'l> {
             && let Content::Held(held) = &asset.content
             && facts.is_same_state(&asset.facts)
             && held.body() == body
-            && facts.last_modified(self.job.now.as_secs()) == asset.modified
+            && facts.last_modified(self.job.now.as_secs()) == asset.modified()
         {
             return Ok(self.afford(asset.content.memory()).then_some(Loaded::Same(at)));
         }

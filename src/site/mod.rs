@@ -119,15 +119,15 @@ pub enum Found<'s> {
 pub struct Asset {
     /// Without parameters.
     pub media_type: &'static str,
-    /// What a held file says of its last change, see [`Facts::last_modified`]; what is not held has
-    /// to be asked.
-    pub modified: Option<u64>,
     /// What the file was when it was compiled.
     facts: Facts,
     /// Where the bytes are.
     pub content: Content,
     /// Its forms in content codings; mostly there are none, and most sites have many files.
     coded: Option<Box<[Coded]>>,
+    /// Whether a held file says when it was last changed, see [`Facts::last_modified`]; what is not
+    /// held has to be asked.
+    is_dated: bool,
     /// Whether a gzip twin would be hardly smaller.
     is_dense: bool,
 }
@@ -221,7 +221,13 @@ impl Asset {
         facts: Facts,
         content: Content,
     ) -> Self {
-        Self { media_type, modified, facts, content, coded: None, is_dense: false }
+        let is_dated = modified.is_some();
+        Self { media_type, facts, content, coded: None, is_dated, is_dense: false }
+    }
+
+    /// What a held file says of its last change, in seconds since 1970.
+    fn modified(&self) -> Option<u64> {
+        u64::try_from(self.facts.mtime()).ok().filter(|_| self.is_dated)
     }
 
     /// The file's size in bytes, as compiled.

@@ -39,7 +39,7 @@ impl Site {
 
 impl<'s> Sent<'s> {
     fn of(asset: &'s Asset) -> Self {
-        Self { content: &asset.content, modified: asset.modified, facts: &asset.facts }
+        Self { content: &asset.content, modified: asset.modified(), facts: &asset.facts }
     }
 }
 

@@ -83,7 +83,7 @@ impl Site {
             coding: Some(coding),
             varies: true,
             etag: held.etag(),
-            modified: sibling.modified,
+            modified: sibling.modified(),
             ..Representation::plain(media_type, sibling.size())
         };
         let mut head = Vec::new();
