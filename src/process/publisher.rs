@@ -315,14 +315,17 @@ impl<'c> Publisher<'c> {
                 if let Some(code) = self.outlived(&successor, &death, now) {
                     return Ok(Some(code));
                 }
-            } else if self.workers.is_ending() {
-            } else if self.candidacy.is_some() {
+                continue;
+            }
+            if self.workers.is_ending() {
+                continue;
+            }
+            if self.candidacy.is_some() {
                 // Whoever serves now had better go on.
                 let line = format!("worker {pid} died before it was ready ({cause})");
                 return Err(Failure::system(line));
-            } else {
-                say(&format!("worker {pid} died ({cause}); starting another"));
             }
+            say(&format!("worker {pid} died ({cause}); starting another"));
         }
         Ok(None)
     }
