@@ -4,7 +4,7 @@ use std::io;
 
 use crate::conn::{Conn, Handed, Phase};
 use crate::process::handover::Given;
-use crate::process::link::Link;
+use crate::process::link::{Link, Progress};
 
 use super::{Worker, watch_link};
 
@@ -16,10 +16,6 @@ impl Worker<'_> {
     /// Takes connections of former generations; whether there may be more of them.
     pub(super) fn adopt(&mut self) -> bool {
         for _ in 0..ARRIVALS_MAX {
-            // It may have slept for so long that these are of a later generation.
-            if self.has_arrivals {
-                self.look();
-            }
             let is_full = self.links.len() >= self.connections_max;
             let is_turn = self.has_served && self.desk.phase != Phase::Retiring;
             if !self.has_arrivals || !is_turn || is_full && !self.make_room() {
@@ -36,8 +32,12 @@ impl Worker<'_> {
             };
             let Some(handed) = Handed::read(&input[..len]) else { continue };
             if handed.generation > self.generation {
-                // This worker was asleep when its time was over.
-                let _ = self.handover.give(&input[..len], &stream);
+                // This worker was asleep when its time was over: it goes on, or with those here.
+                let given = self.handover.give(&input[..len], &stream);
+                let conn = Conn::adopted(handed, &turn);
+                if given != Given::Gone {
+                    self.keep(Link::new(stream, conn), Progress::Blocked);
+                }
                 self.look();
                 return false;
             }
