@@ -8,7 +8,7 @@ WORKDIR /src
 RUN rustup target add x86_64-unknown-linux-musl aarch64-unknown-linux-musl
 RUN --mount=type=cache,target=/cargo/registry,sharing=locked \
     cargo install --locked --quiet --version 0.7.7 --root /usr/local cargo-auditable
-COPY Cargo.toml Cargo.lock ./
+COPY Cargo.toml Cargo.lock build.rs ./
 COPY .cargo .cargo
 COPY src src
 COPY html html

@@ -1,0 +1,11 @@
+//! Leaves out of the shipped binary what it never reads. Not so of tests, which do unwind.
+
+fn main() {
+    println!("cargo::rerun-if-changed=.cargo/no-unwinding.ld");
+    let is_shipped = std::env::var("CARGO_CFG_TARGET_ENV").is_ok_and(|libc| libc == "musl");
+    if is_shipped {
+        for arg in ["-T.cargo/no-unwinding.ld", "--no-eh-frame-hdr", "--icf=all"] {
+            println!("cargo::rustc-link-arg-bins={arg}");
+        }
+    }
+}
