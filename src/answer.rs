@@ -29,6 +29,9 @@ pub struct Plan<'s> {
     pub persistence: Persistence,
 }
 
+/// The methods that a site answers (RFC 9110 §10.2.1).
+pub const METHODS: &str = "GET, HEAD, OPTIONS";
+
 /// The kinds of answer.
 #[derive(Debug)]
 pub enum Reply<'s> {
@@ -54,6 +57,14 @@ pub enum Reply<'s> {
     Missing(Pick<'s>),
     /// How tine is: whether it is well (200), or not (503).
     Health(bool),
+    /// What is said of tine itself, with this status, media type and text.
+    Made(Status, [&'static str; 2], Vec<u8>),
+    /// What is not known yet; this number tells it from others.
+    Awaited(u64),
+    /// That what was asked for is begun and not done: 202.
+    Underway,
+    /// Another method than these: 405.
+    NotAllowed(&'static str),
     /// What methods there are: 204.
     Methods,
     /// An error with a short page of tine's own.
@@ -75,6 +86,10 @@ impl Reply<'_> {
             | Self::StandIn(_)
             | Self::Missing(_)
             | Self::Health(_)
+            | Self::Made(..)
+            | Self::Awaited(_)
+            | Self::Underway
+            | Self::NotAllowed(_)
             | Self::Methods
             | Self::Error(_) => Caching::Never,
         }
@@ -149,7 +164,7 @@ pub fn answer<'s>(
         _ if request.expectation == Expectation::Unknown => Reply::Error(Status::ExpectationFailed),
         Method::Get | Method::Head => represent(site, limits, is_ready, request),
         Method::Options => Reply::Methods,
-        Method::Connect | Method::NotAllowed => Reply::Error(Status::MethodNotAllowed),
+        Method::Connect | Method::Post | Method::NotAllowed => Reply::NotAllowed(METHODS),
         Method::Unknown => Reply::Error(Status::NotImplemented),
     };
     let body = request.method != Method::Head;

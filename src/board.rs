@@ -1,6 +1,6 @@
 //! The board: what the processes know of each other, in memory that all of them share.
 //!
-//! It is a table of words. The first row is about tine as a whole. Each of the others belongs to
+//! It is a table of words. The first part is about tine as a whole. Each row behind it belongs to
 //! one live process, which alone writes there: no lock is needed, and no write waits for another.
 //! Counters are never set back: whoever has a row next adds on, and the total is the sum over all
 //! rows, whoever has died meanwhile.
@@ -14,57 +14,38 @@
 //! between: a parent's death frees what it only claimed, and a child whose row is gone by then
 //! finds out and leaves.
 
+mod counter;
+mod row;
+mod said;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Words in a row: two pairs of cache lines, since processors fetch lines in pairs.
-const ROW: usize = 32;
+pub use counter::{Asked, Cause, Class, Counter, Ending, Rejection, TOOK_MAX};
+pub use row::Row;
+use row::{Holder, ROW};
+pub use said::{Facts, Look, Outcome, Phase, Role};
 
-/// Where things stand in the first row.
+/// Words of the part that is about tine as a whole.
+const WHOLE: usize = 2 * ROW;
+
 const SERVING: usize = 0;
 const LAST_GENERATION: usize = 1;
 const LEADER: usize = 2;
 const RELOADS: usize = 3;
 const CUT: usize = 4;
 const OUTCOME: usize = 5;
-
-/// Where things stand in the other rows.
-const HOLDER: usize = 0;
-const BEATS: usize = 1;
-const READY: usize = 2;
-const COUNTERS: usize = 3;
-
-/// What a process counts from its start on. The names are also the order on the board.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Counter {
-    /// Connections that were accepted.
-    Accepted,
-    /// Answers that were sent whole.
-    Answered,
-    /// Bytes that were sent.
-    Sent,
-    /// Files that were not what they were when they were compiled.
-    Doubted,
-}
-
-/// What looks at the folder come to. The numbers are those on the board.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// There was none yet.
-    None,
-    /// Another generation.
-    Ready,
-    /// The same site.
-    Unchanged,
-    /// A site that cannot be served.
-    Refused,
-    /// A site that has lost its index, which has to last first.
-    LostIndex,
-}
-
-impl Outcome {
-    const ALL: [Self; 5] =
-        [Self::None, Self::Ready, Self::Unchanged, Self::Refused, Self::LostIndex];
-}
+const SETTLED: usize = 6;
+const PHASE: usize = 7;
+const LOST_NOTICES: usize = 8;
+const FACTS: usize = 9;
+/// Looks at the folder of which word is kept, the oldest behind the newest.
+const LOOKS: usize = 16;
+const NEXT_LOOK: usize = 15;
+const LOOK: usize = 4;
+const LOOKS_MAX: usize = 8;
+/// Why the last look was refused, as text.
+const REASON: usize = LOOKS + LOOK * LOOKS_MAX;
+const REASON_MAX: usize = WHOLE - REASON;
 
 /// The board; a copy is a view of the same words.
 #[derive(Clone, Copy, Debug)]
@@ -72,38 +53,10 @@ pub struct Board<'w> {
     words: &'w [AtomicU64],
 }
 
-/// A row of the board.
-#[derive(Clone, Copy, Debug)]
-pub struct Row<'w> {
-    words: &'w [AtomicU64],
-}
-
-/// Who has a row, as one word: two processes cannot both be written there.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Holder {
-    Nobody,
-    /// For a child that it is about to fork.
-    Parent(i32),
-    Child(i32),
-}
-
-impl Holder {
-    const PARENT: u64 = 1;
-    const CHILD: u64 = 2;
-
-    const fn word(self) -> u64 {
-        match self {
-            Self::Nobody => 0,
-            Self::Parent(pid) => Self::PARENT << 32 | pid.cast_unsigned() as u64,
-            Self::Child(pid) => Self::CHILD << 32 | pid.cast_unsigned() as u64,
-        }
-    }
-}
-
 impl<'w> Board<'w> {
     /// How many words a board with this many rows for processes has.
     pub const fn words(rows: usize) -> usize {
-        (1 + rows) * ROW
+        WHOLE + rows * ROW
     }
 
     /// A board on words that are zero, or that are a board already.
@@ -139,14 +92,112 @@ impl<'w> Board<'w> {
         self.words[LEADER].store(pid.cast_unsigned().into(), Ordering::Release);
     }
 
-    /// Asks for a look at the folder.
-    pub fn ask_reload(&self) {
-        self.words[RELOADS].fetch_add(1, Ordering::Release);
+    /// How far tine is on its way.
+    pub fn phase(&self) -> Phase {
+        let word = self.words[PHASE].load(Ordering::Acquire);
+        Phase::ALL.iter().copied().find(|&phase| phase as u64 == word).unwrap_or(Phase::Serving)
+    }
+
+    /// Says how far tine is on its way.
+    pub fn set_phase(&self, phase: Phase) {
+        self.words[PHASE].store(phase as u64, Ordering::Release);
+    }
+
+    /// Asks for a look at the folder; how often that was asked for, this time included.
+    pub fn ask_reload(&self) -> u64 {
+        self.words[RELOADS].fetch_add(1, Ordering::Release) + 1
     }
 
     /// How often that was asked for.
     pub fn reloads(&self) -> u64 {
         self.words[RELOADS].load(Ordering::Acquire)
+    }
+
+    /// Takes note of what a look at the folder has come to, and how often one was asked for before
+    /// it began.
+    pub fn settle(&self, reloads: u64, outcome: Outcome) {
+        self.words[OUTCOME].store(outcome as u64, Ordering::Relaxed);
+        self.words[SETTLED].store(reloads << 8 | outcome as u64, Ordering::Release);
+    }
+
+    /// What the last look has come to, and how often one was asked for before it began.
+    pub fn settled(&self) -> (u64, Outcome) {
+        let word = self.words[SETTLED].load(Ordering::Acquire);
+        (word >> 8, Outcome::of(word & 0xff))
+    }
+
+    /// What the last look at the folder has come to.
+    pub fn outcome(&self) -> Outcome {
+        Outcome::of(self.words[OUTCOME].load(Ordering::Relaxed))
+    }
+
+    /// Says why a look was refused; what is too long is cut.
+    pub fn set_reason(&self, reason: &str) {
+        let mut bytes = reason.as_bytes().chunks(8);
+        for word in &self.words[REASON..REASON + REASON_MAX] {
+            let mut octets = [0; 8];
+            let part = bytes.next().unwrap_or_default();
+            octets[..part.len()].copy_from_slice(part);
+            word.store(u64::from_le_bytes(octets), Ordering::Relaxed);
+        }
+    }
+
+    /// Why the last look that was refused was.
+    pub fn reason(&self) -> String {
+        let words = self.words[REASON..REASON + REASON_MAX].iter();
+        let octets: Vec<u8> =
+            words.flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes()).collect();
+        let end = octets.iter().position(|&octet| octet == 0).unwrap_or(octets.len());
+        String::from_utf8_lossy(&octets[..end]).into_owned()
+    }
+
+    /// Keeps word of a look. To be called by whoever leads, alone.
+    pub fn log_look(&self, look: Look) {
+        let number = self.words[NEXT_LOOK].fetch_add(1, Ordering::Relaxed);
+        let place = place_of(number);
+        let words = [look.at, look.outcome as u64, look.generation, look.changed];
+        for (word, value) in self.words[place..].iter().zip(words) {
+            word.store(value, Ordering::Relaxed);
+        }
+    }
+
+    /// The last looks, the newest first.
+    pub fn looks(&self) -> impl Iterator<Item = Look> + use<'w> {
+        let words = self.words;
+        let get = move |word: usize| words[word].load(Ordering::Relaxed);
+        let next = get(NEXT_LOOK);
+        (next.saturating_sub(LOOKS_MAX as u64)..next).rev().map(move |number| {
+            let place = place_of(number);
+            let [at, outcome, generation, changed] = [0, 1, 2, 3].map(|word| get(place + word));
+            Look { at, outcome: Outcome::of(outcome), generation, changed }
+        })
+    }
+
+    /// Says what the generation that serves is.
+    pub fn set_facts(&self, facts: Facts) {
+        let Facts { files, bytes, held, twins, took, since } = facts;
+        for (word, value) in
+            self.words[FACTS..].iter().zip([files, bytes, held, twins, took, since])
+        {
+            word.store(value, Ordering::Relaxed);
+        }
+    }
+
+    /// What the generation that serves is.
+    pub fn facts(&self) -> Facts {
+        let get = |word: usize| self.words[FACTS + word].load(Ordering::Relaxed);
+        let [files, bytes, held, twins, took, since] = [0, 1, 2, 3, 4, 5].map(get);
+        Facts { files, bytes, held, twins, took, since }
+    }
+
+    /// Takes note of a line of tine's own that was not written.
+    pub fn lose_notice(&self) {
+        self.words[LOST_NOTICES].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many lines of tine's own were not written.
+    pub fn lost_notices(&self) -> u64 {
+        self.words[LOST_NOTICES].load(Ordering::Relaxed)
     }
 
     /// Has the workers of this generation, and of all before it, leave at once.
@@ -157,17 +208,6 @@ impl<'w> Board<'w> {
     /// Whether a generation is to leave at once.
     pub fn is_cut(&self, generation: u64) -> bool {
         self.words[CUT].load(Ordering::Relaxed) > generation
-    }
-
-    /// Takes note of what the last look at the folder has come to.
-    pub fn set_outcome(&self, outcome: Outcome) {
-        self.words[OUTCOME].store(outcome as u64, Ordering::Relaxed);
-    }
-
-    /// What the last look at the folder has come to.
-    pub fn outcome(&self) -> Outcome {
-        let word = self.words[OUTCOME].load(Ordering::Relaxed);
-        Outcome::ALL.into_iter().find(|&outcome| outcome as u64 == word).unwrap_or(Outcome::None)
     }
 
     /// How many rows nobody has.
@@ -182,7 +222,7 @@ impl<'w> Board<'w> {
 
     /// The rows of processes, had by somebody or not.
     pub fn rows(&self) -> impl Iterator<Item = Row<'w>> + use<'w> {
-        self.words.chunks_exact(ROW).skip(1).map(|words| Row { words })
+        self.words[WHOLE..].chunks_exact(ROW).map(|words| Row { words })
     }
 
     /// Claims a row for a child that `parent` is about to fork; none if all are in use.
@@ -195,7 +235,7 @@ impl<'w> Board<'w> {
     pub fn bury(&self, dead: i32) {
         for row in self.rows() {
             if row.holder() == Some(dead) {
-                row.set(READY, 0);
+                row.clear();
                 row.change(Holder::Child(dead), Holder::Nobody);
             } else {
                 row.change(Holder::Parent(dead), Holder::Nobody);
@@ -203,75 +243,25 @@ impl<'w> Board<'w> {
         }
     }
 
+    /// The sums of all counters over all rows, by their places.
+    pub fn totals(&self) -> Vec<u64> {
+        let mut totals = vec![0; Counter::COUNT];
+        for row in self.rows() {
+            totals.iter_mut().zip(row.counts()).for_each(|(total, count)| *total += count);
+        }
+        totals
+    }
+
     /// The sum of a counter over all rows. It never falls.
     pub fn total(&self, counter: Counter) -> u64 {
-        self.rows().map(|row| row.get(COUNTERS + counter as usize)).sum()
+        self.rows().map(|row| row.count(counter)).sum()
     }
 }
 
-impl Row<'_> {
-    /// Takes the row that `parent` has claimed; false if the parent died meanwhile and the row is
-    /// not to be had any more.
-    #[must_use]
-    pub fn take(&self, parent: i32, child: i32) -> bool {
-        self.change(Holder::Parent(parent), Holder::Child(child))
-    }
-
-    /// Gives back a row that was claimed by `parent` and never taken.
-    pub fn unclaim(&self, parent: i32) {
-        self.change(Holder::Parent(parent), Holder::Nobody);
-    }
-
-    /// The child that has this row, dead or alive.
-    pub fn holder(&self) -> Option<i32> {
-        let word = self.get(HOLDER);
-        let pid = word & u64::from(u32::MAX);
-        if word >> 32 == Holder::CHILD { i32::try_from(pid).ok() } else { None }
-    }
-
-    fn is_free(&self) -> bool {
-        self.get(HOLDER) == Holder::Nobody.word()
-    }
-
-    /// Gives a sign of life.
-    pub fn beat(&self) {
-        self.set(BEATS, self.get(BEATS).wrapping_add(1));
-    }
-
-    /// How many signs of life there were; only that it changes means something.
-    pub fn beats(&self) -> u64 {
-        self.get(BEATS)
-    }
-
-    /// Says that the holder is ready for its work.
-    pub fn set_ready(&self) {
-        self.words[READY].store(1, Ordering::Release);
-    }
-
-    /// Whether the holder is ready for its work.
-    pub fn is_ready(&self) -> bool {
-        self.words[READY].load(Ordering::Acquire) != 0
-    }
-
-    /// Adds to a counter. Its one writer needs no locked instruction for that.
-    pub fn add(&self, counter: Counter, amount: u64) {
-        let word = COUNTERS + counter as usize;
-        self.set(word, self.get(word).wrapping_add(amount));
-    }
-
-    fn get(&self, word: usize) -> u64 {
-        self.words[word].load(Ordering::Relaxed)
-    }
-
-    fn set(&self, word: usize, value: u64) {
-        self.words[word].store(value, Ordering::Relaxed);
-    }
-
-    fn change(&self, from: Holder, to: Holder) -> bool {
-        let (from, to) = (from.word(), to.word());
-        let (success, failure) = (Ordering::AcqRel, Ordering::Relaxed);
-        self.words[HOLDER].compare_exchange(from, to, success, failure).is_ok()
-    }
+/// Where word of a look is kept.
+#[expect(clippy::cast_possible_truncation, reason = "it is less than LOOKS_MAX")]
+fn place_of(number: u64) -> usize {
+    LOOKS + (number % LOOKS_MAX as u64) as usize * LOOK
 }
 
 #[cfg(test)]
@@ -283,7 +273,7 @@ mod tests {
     }
 
     fn in_use(board: Board<'_>) -> usize {
-        board.rows().filter(|row| row.get(HOLDER) != 0).count()
+        board.rows().filter(|row| !row.is_free()).count()
     }
 
     #[test]
@@ -342,9 +332,31 @@ mod tests {
         assert_eq!((board.serving(), board.next_generation(), board.next_generation()), (0, 1, 2));
         board.serve(2);
         assert_eq!((board.serving(), board.outcome()), (2, Outcome::None));
-        for outcome in Outcome::ALL {
-            board.set_outcome(outcome);
-            assert_eq!(board.outcome(), outcome);
+    }
+
+    #[test]
+    fn what_a_look_came_to_can_be_read_again() {
+        let words = words(1);
+        let board = Board::new(&words);
+        assert_eq!((board.settled(), board.reason()), ((0, Outcome::None), String::new()));
+        assert_eq!((board.ask_reload(), board.ask_reload(), board.reloads()), (1, 2, 2));
+        for &outcome in Outcome::ALL {
+            board.settle(70_000, outcome);
+            assert_eq!((board.settled(), board.outcome()), ((70_000, outcome), outcome));
         }
+        board.set_reason(&"a long reason ".repeat(99));
+        assert_eq!(board.reason().len(), REASON_MAX * 8);
+        board.set_reason("no folder");
+        assert_eq!(board.reason(), "no folder");
+        for generation in 1..=20 {
+            let outcome = Outcome::Ready;
+            board.log_look(Look { at: generation * 10, outcome, generation, changed: 3 });
+        }
+        let looks: Vec<_> = board.looks().map(|look| (look.generation, look.at)).collect();
+        assert_eq!(looks.len(), LOOKS_MAX);
+        assert_eq!((looks[0], looks[LOOKS_MAX - 1]), ((20, 200), (13, 130)));
+        let facts = Facts { files: 1, bytes: 2, held: 3, twins: 4, took: 5, since: 6 };
+        board.set_facts(facts);
+        assert_eq!((board.facts(), board.reason().as_str()), (facts, "no folder"));
     }
 }

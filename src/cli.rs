@@ -87,6 +87,10 @@ pub fn parse(
             Failure::user(format!("PORT: {port:?} is not a port; write 0 to 65535"))
         })?;
     }
+    if config.proxy_protocol && config.trusted_proxies.is_empty() {
+        let mend = "name the proxies by --trusted-proxies, as 10.0.0.0/8";
+        return Err(Failure::user(format!("--proxy-protocol: from nobody; {mend}")));
+    }
     Ok(match check {
         Some(timeout) => Command::CheckHealth(Box::new(config), timeout),
         None => Command::Serve(Box::new(config), warnings),

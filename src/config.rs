@@ -1,15 +1,18 @@
 //! What tine was told, as values. How it is told (flags, environment) is `cli`'s business.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::http::extra::Extra;
 use crate::http::limits::Limits;
+use crate::peer::Trusted;
 
 /// The port that is listened on unless another one is asked for.
 pub const PORT: u16 = 7788;
+/// The port on which tine says how it is, unless another one is asked for.
+pub const ADMIN_PORT: u16 = 7789;
 
 /// All settings. `None` is a default that depends on the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub struct Config {
     pub root: PathBuf,
     /// Where to listen.
     pub listen: Listen,
+    /// Where tine says how it is.
+    pub admin: AdminListen,
     /// How many worker processes; by default what the machine allows.
     pub workers: Option<NonZeroUsize>,
     /// Who serves; by default [`User::DEFAULT`] if tine is started as root.
@@ -45,6 +50,8 @@ pub struct Config {
     pub limits: Limits,
     /// How long a process may give no sign of life before it is replaced.
     pub watchdog: Duration,
+    /// How long newcomers are still taken once tine is told to stop.
+    pub shutdown_delay: Duration,
     /// How long answers in flight may take once tine is told to stop.
     pub drain_timeout: Duration,
     /// Whether the kernel is asked to tell of changes in the folder.
@@ -57,6 +64,13 @@ pub struct Config {
     pub retire_after: Duration,
     /// How long a missing folder is waited for at the start.
     pub root_wait: Duration,
+    /// How answers are logged; by default [`LogFormat::Text`] at a terminal, else
+    /// [`LogFormat::Json`].
+    pub log: Option<LogFormat>,
+    /// Whose word about a client's address is believed.
+    pub trusted_proxies: Trusted,
+    /// Whether these begin each connection with that word.
+    pub proxy_protocol: bool,
 }
 
 /// Default of [`Config::memory_max`] where there is enough, in bytes.
@@ -66,6 +80,46 @@ pub const OPEN_MAX: usize = 1024;
 
 /// Default of [`Config::connections_max`] where there are enough descriptors.
 pub const CONNECTIONS_MAX: usize = 10_000;
+
+/// Where tine says how it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdminListen {
+    /// Nowhere.
+    Off,
+    /// There, if nobody else does; nobody has asked for it.
+    ByDefault(SocketAddr),
+    /// There.
+    On(SocketAddr),
+}
+
+impl AdminListen {
+    /// On the loopback's address.
+    pub const DEFAULT: Self =
+        Self::ByDefault(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), ADMIN_PORT));
+
+    /// Where that is, if it is anywhere.
+    pub fn address(self) -> Option<SocketAddr> {
+        match self {
+            Self::Off => None,
+            Self::ByDefault(address) | Self::On(address) => Some(address),
+        }
+    }
+}
+
+/// How answers are logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// A line for people.
+    Text,
+    /// An object.
+    Json,
+    /// As Apache and nginx do.
+    Combined,
+    /// The lines of each request's head.
+    Headers,
+    /// Not at all.
+    Off,
+}
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +148,7 @@ impl Default for Config {
         Self {
             root: "html".into(),
             listen: Listen::Everywhere(PORT),
+            admin: AdminListen::DEFAULT,
             workers: None,
             user: None,
             spa: None,
@@ -107,12 +162,16 @@ impl Default for Config {
             connections_max: None,
             limits: Limits::default(),
             watchdog: Duration::from_secs(10),
+            shutdown_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(20),
             watch: true,
             settle: Duration::from_millis(100),
             rescan: Duration::from_secs(30),
             retire_after: Duration::from_secs(60 * 60),
             root_wait: Duration::ZERO,
+            log: None,
+            trusted_proxies: Trusted::default(),
+            proxy_protocol: false,
         }
     }
 }

@@ -14,27 +14,29 @@
 //! An idle connection holds no memory but this struct: bytes are parsed where they were read, and
 //! only what cannot be answered yet is kept.
 
+mod account;
 mod handed;
 mod kept;
+mod reading;
+mod turn;
 
 use std::io;
 use std::mem;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crate::answer::{Plan, answer};
-use crate::board::{Counter, Row};
-use crate::http::fields::Slots;
-use crate::http::framing::{Discard, Framing};
-use crate::http::head::Endings;
-use crate::http::limits::Limits;
-use crate::http::reject::Reject;
-use crate::http::request::{Expectation, Persistence, Request, is_head_request};
+use crate::answer::{Plan, Reply};
+use crate::board::{Counter, Ending, Rejection};
+use crate::http::framing::Discard;
+use crate::http::request::Persistence;
 use crate::http::status::Status;
 use crate::response::{Follows, Outgoing, Response};
-use crate::site::{Large, Opened, Site};
+use crate::site::{Large, Opened};
 
+use account::Account;
 pub use handed::Handed;
 use kept::Kept;
+pub use turn::{Phase, Subject, Turn};
 
 /// How long an idle connection is given for a last request once the server is draining.
 const LAST_REQUEST: Duration = Duration::from_secs(1);
@@ -43,36 +45,8 @@ const GRACE: Duration = Duration::from_secs(1);
 /// How long a connection lingers once the server is draining.
 const LAST_LINGER: Duration = Duration::from_millis(100);
 
-/// What holds for all connections during one turn of the loop.
-#[derive(Debug)]
-pub struct Turn<'t, 's> {
-    /// What there is to serve.
-    pub site: &'s Site,
-    /// What a connection may cost.
-    pub limits: &'t Limits,
-    /// The time of this turn.
-    pub now: Instant,
-    /// The same as a date, and what else heads end with.
-    pub endings: &'t Endings,
-    /// What becomes of connections.
-    pub phase: Phase,
-    /// Where what was sent is counted.
-    pub row: Row<'t>,
-    /// A buffer for heads, lent from answer to answer so that none has to be allocated.
-    pub spare: &'t mut Vec<u8>,
-}
-
-/// What becomes of the connections of a worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// They are kept for as long as their clients want, within the limits.
-    Serving,
-    /// Each is handed over to the generation that serves now, as soon as it has nothing to send.
-    Retiring,
-    /// Each answer is its connection's last, and idle connections have a moment for a last request:
-    /// tine ends.
-    Draining,
-}
+/// How long an answer that is not known yet is waited for.
+const PENDING_MAX: Duration = Duration::from_secs(30);
 
 /// A connection.
 #[derive(Debug)]
@@ -81,6 +55,10 @@ pub struct Conn<'s> {
     deadline: Instant,
     /// Part of a head, or requests behind the one that is being answered.
     kept: Kept,
+    /// Who is at its other end.
+    peer: IpAddr,
+    /// What is to be said of the request in hand, once it is answered.
+    account: Account,
 }
 
 #[derive(Debug)]
@@ -90,6 +68,8 @@ enum State<'s> {
     Dropping(Plan<'s>, Discard),
     /// The file that the answer is about.
     Opening(Plan<'s>),
+    /// An answer that is not known yet: its number is that of [`Reply::Awaited`].
+    Pending(u64, Plan<'s>),
     /// An answer.
     Writing(Response<'s>, Persistence),
     /// The end of our side, to be said to the socket.
@@ -97,12 +77,14 @@ enum State<'s> {
     /// Dropping what still comes in, so that no reset destroys the last answer on its way
     /// (RFC 9112 §9.6).
     Lingering,
-    Closed,
+    Closed(Ending),
 }
 
 /// What a waiting connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Awaited {
+    /// What a proxy says before all else.
+    Preface,
     /// Its first request, of which nothing has come yet.
     First,
     /// The rest of a request.
@@ -116,6 +98,8 @@ enum Awaited {
 pub enum Want<'c, 's> {
     /// Read, then call [`Conn::received`], or [`Conn::ended`] at the end.
     Read,
+    /// Nothing, until [`Conn::answered`] is called.
+    Wait,
     /// Open the file, then call [`Conn::opened`].
     Open(&'s Large),
     /// Send, then call [`Conn::sent`].
@@ -127,19 +111,25 @@ pub enum Want<'c, 's> {
 }
 
 impl<'s> Conn<'s> {
-    /// A connection that was just accepted. Its first request has `head_timeout` to arrive.
-    pub fn new(turn: &Turn<'_, 's>) -> Self {
+    /// A connection from `peer` that was just accepted. Its first request has `head_timeout` to
+    /// arrive; before it a proxy may have to say who sends it.
+    pub fn new(peer: IpAddr, has_preface: bool, turn: &Turn<'_, 's>) -> Self {
         let deadline = turn.now + turn.limits.head_timeout;
-        let state = State::Waiting(Awaited::First);
-        Self { state, deadline, kept: Kept::default() }
+        let awaited = if has_preface { Awaited::Preface } else { Awaited::First };
+        Self::waiting(awaited, deadline, peer, turn)
     }
 
     /// A connection that was handed over. What it has brought is read by [`Conn::resume`].
     pub fn adopted(handed: Handed<'_>, turn: &Turn<'_, 's>) -> Self {
-        let Handed { awaited, left, kept: bytes, .. } = handed;
-        let mut kept = Kept::default();
-        kept.push(bytes);
-        Self { state: State::Waiting(awaited), deadline: turn.now + left, kept }
+        let Handed { awaited, left, peer, kept, .. } = handed;
+        let mut conn = Self::waiting(awaited, turn.now + left, peer, turn);
+        conn.kept.push(kept);
+        conn
+    }
+
+    fn waiting(awaited: Awaited, deadline: Instant, peer: IpAddr, turn: &Turn<'_, 's>) -> Self {
+        let (state, kept) = (State::Waiting(awaited), Kept::default());
+        Self { state, deadline, kept, peer, account: Account::new(turn.now) }
     }
 
     /// What is to be handed over of it; none while it has something to send, or is in the middle of
@@ -147,7 +137,8 @@ impl<'s> Conn<'s> {
     pub fn handed(&self, generation: u64, now: Instant) -> Option<Handed<'_>> {
         let State::Waiting(awaited) = self.state else { return None };
         let left = self.deadline.saturating_duration_since(now);
-        Some(Handed { generation, awaited, left, kept: self.kept.bytes() })
+        let (peer, kept) = (self.peer, self.kept.bytes());
+        Some(Handed { generation, awaited, left, peer, kept })
     }
 
     /// Reads on in what is kept: it was handed over, or it could not be.
@@ -162,12 +153,13 @@ impl<'s> Conn<'s> {
         match &self.state {
             State::Waiting(_) | State::Dropping(..) | State::Lingering => Want::Read,
             State::Opening(plan) => plan.file().map_or(Want::Close, Want::Open),
+            State::Pending(..) => Want::Wait,
             State::Writing(response, persistence) => {
                 let follows = if persistence.closes() { Follows::More } else { Follows::Nothing };
                 Want::Send(response.outgoing(follows))
             }
             State::Finishing => Want::Finish,
-            State::Closed => Want::Close,
+            State::Closed(_) => Want::Close,
         }
     }
 
@@ -179,7 +171,8 @@ impl<'s> Conn<'s> {
     /// Whether it has never asked for anything, although it had the time to.
     pub fn is_silent(&self, turn: &Turn<'_, 's>) -> bool {
         let grace_ends = turn.now + turn.limits.head_timeout.saturating_sub(GRACE);
-        matches!(self.state, State::Waiting(Awaited::First)) && self.deadline <= grace_ends
+        matches!(self.state, State::Waiting(Awaited::First | Awaited::Preface))
+            && self.deadline <= grace_ends
     }
 
     /// When [`Conn::expired`] is due, if nothing else happens until then.
@@ -201,7 +194,41 @@ impl<'s> Conn<'s> {
 
     /// Takes note that the client will send no more.
     pub fn ended(&mut self) {
-        self.state = State::Closed;
+        let why = match self.state {
+            State::Lingering => Ending::Finished,
+            _ => Ending::Client,
+        };
+        self.state = State::Closed(why);
+    }
+
+    /// The number of the answer that is not known yet, if it waits for one.
+    pub fn pending(&self) -> Option<u64> {
+        match self.state {
+            State::Pending(number, _) => Some(number),
+            _ => None,
+        }
+    }
+
+    /// Takes the answer that was not known yet.
+    pub fn answered(&mut self, reply: Reply<'s>, turn: &mut Turn<'_, 's>) {
+        if let State::Pending(_, plan) = self.take_state() {
+            self.respond(Plan { reply, ..plan }, turn);
+        }
+    }
+
+    /// Takes note that it is over, for a reason of its own or else for this one, and says what is
+    /// to be said of an answer that did not come to its end.
+    pub fn over(&mut self, reason: Ending, turn: &mut Turn<'_, 's>) {
+        let why = match mem::replace(&mut self.state, State::Closed(reason)) {
+            State::Closed(why) => why,
+            State::Writing(response, _) => {
+                self.account.settle(&response, turn.now, true, turn);
+                reason
+            }
+            State::Lingering => Ending::Finished,
+            _ => reason,
+        };
+        turn.row.add(Counter::Ended(why), 1);
     }
 
     /// Takes the file that was asked for.
@@ -215,19 +242,23 @@ impl<'s> Conn<'s> {
                 let plan = plan.settle(&opened, turn.endings.second());
                 self.write(plan, Some(opened), turn);
             }
-            Err(error) => self.respond(plan.without_file(turn.site, &error), turn),
+            Err(error) => {
+                let Subject::Site(site) = turn.subject else { return };
+                self.respond(plan.without_file(site, &error), turn);
+            }
         }
     }
 
-    /// Takes note of bytes that were sent.
-    pub fn sent(&mut self, len: usize, turn: &mut Turn<'_, 's>) {
+    /// Takes note of bytes that were sent, until now: a turn may be long.
+    pub fn sent(&mut self, len: usize, now: Instant, turn: &mut Turn<'_, 's>) {
         let State::Writing(response, persistence) = &mut self.state else { return };
         self.deadline = turn.now + turn.limits.write_timeout;
         turn.row.add(Counter::Sent, len as u64);
+        self.account.sent += len as u64;
         if !response.sent(len) {
             return;
         }
-        turn.row.add(Counter::Answered, 1);
+        self.account.settle(response, now, false, turn);
         let is_last = persistence.closes();
         if let State::Writing(response, _) = self.take_state() {
             *turn.spare = response.into_buffer();
@@ -258,12 +289,20 @@ impl<'s> Conn<'s> {
 
     /// Takes note that the deadline has passed.
     pub fn expired(&mut self, turn: &mut Turn<'_, 's>) {
-        let has_begun = matches!(self.state, State::Waiting(Awaited::Rest) | State::Dropping(..));
-        if has_begun {
-            let kept = mem::take(&mut self.kept);
-            self.refuse(Status::RequestTimeout, kept.bytes(), turn);
-        } else {
-            self.state = State::Closed;
+        match self.state {
+            State::Waiting(Awaited::Rest) | State::Dropping(..) => {
+                let kept = mem::take(&mut self.kept);
+                turn.row.add(Counter::Rejected(Rejection::Timeout), 1);
+                self.refuse(Status::RequestTimeout, kept.bytes(), turn);
+            }
+            State::Pending(..) => self.answered(Reply::Underway, turn),
+            State::Writing(..) => self.over(Ending::Slow, turn),
+            State::Waiting(Awaited::Preface) => self.state = State::Closed(Ending::Slow),
+            State::Lingering => self.state = State::Closed(Ending::Finished),
+            State::Waiting(_) if turn.phase == Phase::Draining => {
+                self.state = State::Closed(Ending::Drained);
+            }
+            _ => self.state = State::Closed(Ending::Idle),
         }
     }
 
@@ -271,7 +310,7 @@ impl<'s> Conn<'s> {
     /// and every answer from now on is its connection's last.
     pub fn drain(&mut self, now: Instant) {
         let left = match self.state {
-            State::Waiting(Awaited::First | Awaited::Next) => LAST_REQUEST,
+            State::Waiting(Awaited::Preface | Awaited::First | Awaited::Next) => LAST_REQUEST,
             State::Lingering => LAST_LINGER,
             _ => return,
         };
@@ -280,7 +319,7 @@ impl<'s> Conn<'s> {
 
     /// The state, leaving the connection closed unless another one is set.
     fn take_state(&mut self) -> State<'s> {
-        mem::replace(&mut self.state, State::Closed)
+        mem::replace(&mut self.state, State::Closed(Ending::Broken))
     }
 
     /// Reads on in what was kept.
@@ -301,85 +340,19 @@ impl<'s> Conn<'s> {
             State::Opening(Plan { persistence, .. }) | State::Writing(_, persistence) => {
                 !persistence.closes()
             }
-            State::Dropping(..) | State::Finishing | State::Lingering | State::Closed => false,
+            State::Pending(_, plan) => !plan.persistence.closes(),
+            State::Dropping(..) | State::Finishing | State::Lingering | State::Closed(_) => false,
         }
-    }
-
-    /// Reads on, until an answer is due or the bytes end; how many bytes were used.
-    fn advance(&mut self, bytes: &[u8], turn: &mut Turn<'_, 's>) -> usize {
-        let mut used = 0;
-        while used < bytes.len() {
-            let outcome = match &self.state {
-                State::Waiting(_) => self.read_head(&bytes[used..], turn),
-                State::Dropping(..) => self.drop_body(&bytes[used..], turn),
-                _ => break,
-            };
-            match outcome {
-                Ok(0) => break,
-                Ok(len) => used += len,
-                Err(reject) => {
-                    self.refuse(reject.status(), &bytes[used..], turn);
-                    return bytes.len();
-                }
-            }
-        }
-        used
-    }
-
-    fn read_head(&mut self, bytes: &[u8], turn: &mut Turn<'_, 's>) -> Result<usize, Reject> {
-        let mut slots = Slots::new();
-        let Some((request, len)) = Request::parse(bytes, &mut slots, turn.limits)? else {
-            if !matches!(self.state, State::Waiting(Awaited::Rest)) {
-                self.state = State::Waiting(Awaited::Rest);
-                self.deadline = turn.now + turn.limits.head_timeout;
-            }
-            return Ok(0);
-        };
-        let mut plan = answer(turn.site, turn.limits, turn.phase != Phase::Draining, &request);
-        if request.expectation != Expectation::None && request.framing != Framing::Empty {
-            // The final answer says all, and whether the body still comes is the client's choice:
-            // where the next request would begin cannot be known.
-            plan.persistence = Persistence::Close;
-            self.respond(plan, turn);
-            return Ok(len);
-        }
-        let discard = Discard::new(request.framing, turn.limits.body_max)?;
-        if discard.is_done() {
-            self.respond(plan, turn);
-            return Ok(len);
-        }
-        self.deadline = turn.now + turn.limits.body_timeout;
-        self.state = State::Dropping(plan, discard);
-        self.drop_body(&bytes[len..], turn).map(|body_len| len + body_len)
-    }
-
-    fn drop_body(&mut self, bytes: &[u8], turn: &mut Turn<'_, 's>) -> Result<usize, Reject> {
-        let State::Dropping(_, discard) = &mut self.state else { return Ok(0) };
-        let len = discard.consume(bytes)?;
-        if discard.is_done()
-            && let State::Dropping(plan, _) = self.take_state()
-        {
-            self.respond(plan, turn);
-        }
-        Ok(len)
-    }
-
-    /// Answers what cannot be understood or waited for, and ends the connection. The request, or
-    /// what there is of it, begins with `bytes`, unless its head was understood.
-    fn refuse(&mut self, status: Status, bytes: &[u8], turn: &mut Turn<'_, 's>) {
-        self.kept = Kept::default();
-        let body = match self.take_state() {
-            State::Dropping(plan, _) => plan.body,
-            _ => !is_head_request(bytes),
-        };
-        self.respond(Plan::refusal(status, body), turn);
     }
 
     fn respond(&mut self, mut plan: Plan<'s>, turn: &mut Turn<'_, 's>) {
-        if turn.phase == Phase::Draining {
+        if matches!(turn.phase, Phase::Leaving | Phase::Draining) {
             plan.persistence = Persistence::Close;
         }
-        if plan.file().is_some() {
+        if let Reply::Awaited(number) = plan.reply {
+            self.deadline = turn.now + PENDING_MAX;
+            self.state = State::Pending(number, plan);
+        } else if plan.file().is_some() {
             self.state = State::Opening(plan);
         } else {
             self.write(plan, None, turn);

@@ -11,54 +11,74 @@ use crate::failure::Failure;
 /// Most of an answer that is read, in bytes.
 const ANSWER_MAX: usize = 4096;
 
-/// Asks where tine listens by these settings, within a time in all; the first address that is ready
-/// will do.
+/// Asks where tine says how it is by these settings, and if nobody answers there where it serves,
+/// within a time in all; the first address that is ready will do.
 ///
 /// # Errors
 /// Why no address is ready, as one line.
 pub fn ask(config: &Config, timeout: Duration) -> Result<(), Failure> {
     let deadline = Instant::now() + timeout;
     let mut failures = Vec::new();
-    for address in addresses(&config.listen) {
-        match exchange(address, question(config.health), deadline) {
-            Ok(status) if status.starts_with('2') => return Ok(()),
-            Ok(status) => failures.push(format!("{address} says {status}")),
+    let admin = config.admin.address().map_or(vec![], |address| addresses(&[address]));
+    let serving = match &config.listen {
+        Listen::Everywhere(port) => addresses(&[SocketAddr::from((Ipv6Addr::UNSPECIFIED, *port))]),
+        Listen::On(listen) => addresses(listen),
+    };
+    let asked = admin.into_iter().map(|address| (address, READY, true));
+    let asked = asked.chain(serving.into_iter().map(|at| (at, question(config.health), false)));
+    for (address, question, is_admin) in asked {
+        match exchange(address, question, deadline) {
+            Ok((status, _)) if status.starts_with('2') => return Ok(()),
+            Ok((status, reason)) => {
+                let reason = reason.map_or(String::new(), |reason| format!(" ({reason})"));
+                failures.push(format!("{address} says {status}{reason}"));
+                // Who knows has said it; where it serves no more is known.
+                if is_admin && status.starts_with("503") {
+                    break;
+                }
+            }
+            // Mostly there is no such address, and then it is no failure.
+            Err(error) if is_admin && error.kind() == io::ErrorKind::ConnectionRefused => {}
             Err(error) => failures.push(format!("{address}: {error}")),
         }
     }
     Err(Failure::unready(format!("not ready: {}", failures.join("; "))))
 }
 
-/// Where that is, as seen from this machine: what takes all addresses takes the loopback's.
-fn addresses(listen: &Listen) -> Vec<SocketAddr> {
+/// Asks whether it is ready.
+const READY: &str = "GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+
+/// Where these are, as seen from this machine: what takes all addresses takes the loopback's.
+fn addresses(listen: &[SocketAddr]) -> Vec<SocketAddr> {
     let loopback = |port: u16| {
         let addresses: [IpAddr; 2] = [Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()];
         addresses.map(|address| SocketAddr::new(address, port))
     };
-    match listen {
-        Listen::Everywhere(port) => loopback(*port).into(),
-        Listen::On(addresses) => addresses
-            .iter()
-            .flat_map(|address| match address.ip() {
-                IpAddr::V6(ip) if ip.is_unspecified() => loopback(address.port()).to_vec(),
-                IpAddr::V4(ip) if ip.is_unspecified() => loopback(address.port())[1..].to_vec(),
-                _ => vec![*address],
-            })
-            .collect(),
-    }
+    listen
+        .iter()
+        .flat_map(|address| match address.ip() {
+            IpAddr::V6(ip) if ip.is_unspecified() => loopback(address.port()).to_vec(),
+            IpAddr::V4(ip) if ip.is_unspecified() => loopback(address.port())[1..].to_vec(),
+            _ => vec![*address],
+        })
+        .collect()
 }
 
 /// Where there is no answer about health, any answer at all has to do.
 fn question(has_health: bool) -> &'static str {
     if has_health {
-        "GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        READY
     } else {
         "OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     }
 }
 
-/// Asks, and returns the status with its reason.
-fn exchange(address: SocketAddr, question: &str, deadline: Instant) -> io::Result<String> {
+/// Asks, and returns the status with its phrase, and the first line of a text that says more.
+fn exchange(
+    address: SocketAddr,
+    question: &str,
+    deadline: Instant,
+) -> io::Result<(String, Option<String>)> {
     let left = || match deadline.saturating_duration_since(Instant::now()) {
         Duration::ZERO => Err(io::Error::from(io::ErrorKind::TimedOut)),
         left => Ok(left),
@@ -81,8 +101,11 @@ fn exchange(address: SocketAddr, question: &str, deadline: Instant) -> io::Resul
         }
     }
     let text = String::from_utf8_lossy(&answer);
-    let status = text.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.split("\r\n").next());
-    status.map(str::to_owned).ok_or_else(|| io::Error::other("what answers is not tine"))
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let status = head.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.split("\r\n").next());
+    let status = status.ok_or_else(|| io::Error::other("what answers is not tine"))?;
+    let reason = body.lines().next().filter(|_| head.contains("text/plain"));
+    Ok((status.to_owned(), reason.map(str::to_owned)))
 }
 
 #[cfg(test)]
@@ -91,14 +114,12 @@ mod tests {
 
     #[test]
     fn it_asks_where_a_server_with_the_same_settings_listens() {
-        let of = |listen: &Listen| {
-            addresses(listen).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        let of = |texts: &[&str]| {
+            let listen: Vec<_> = texts.iter().map(|text| text.parse().unwrap()).collect();
+            addresses(&listen).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
         };
-        let on =
-            |texts: &[&str]| Listen::On(texts.iter().map(|text| text.parse().unwrap()).collect());
-        assert_eq!(of(&Listen::Everywhere(80)), "[::1]:80 127.0.0.1:80");
-        assert_eq!(of(&on(&["[::]:1"])), "[::1]:1 127.0.0.1:1");
-        assert_eq!(of(&on(&["0.0.0.0:1"])), "127.0.0.1:1");
-        assert_eq!(of(&on(&["10.0.0.7:1", "[fd00::7]:2"])), "10.0.0.7:1 [fd00::7]:2");
+        assert_eq!(of(&["[::]:1"]), "[::1]:1 127.0.0.1:1");
+        assert_eq!(of(&["0.0.0.0:1"]), "127.0.0.1:1");
+        assert_eq!(of(&["10.0.0.7:1", "[fd00::7]:2"]), "10.0.0.7:1 [fd00::7]:2");
     }
 }

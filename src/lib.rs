@@ -3,6 +3,7 @@
 #![warn(missing_docs, unreachable_pub)]
 #![warn(clippy::print_stderr, clippy::print_stdout, clippy::unwrap_used)]
 
+pub mod admin;
 pub mod answer;
 pub mod backoff;
 pub mod board;
@@ -12,6 +13,8 @@ pub mod conn;
 pub mod failure;
 pub mod healthcheck;
 pub mod http;
+pub mod log;
+pub mod peer;
 pub mod process;
 pub mod response;
 pub mod site;

@@ -5,10 +5,12 @@ use std::time::Instant;
 
 use tine::cli::{self, Command};
 use tine::healthcheck;
+use tine::log::Style;
 use tine::process::{self, say};
 
 fn main() {
     let started = Instant::now();
+    let mut style = Style::PLAIN;
     let outcome = match cli::parse(std::env::args_os().skip(1), std::env::vars_os()) {
         Ok(Command::Print(text)) => {
             // A reader that has gone away wants no more.
@@ -16,14 +18,15 @@ fn main() {
             Ok(0)
         }
         Ok(Command::Serve(config, warnings)) => {
-            warnings.iter().for_each(|warning| say(warning));
-            process::serve(&config, started)
+            style = process::style(&config);
+            warnings.iter().for_each(|warning| say(style, warning));
+            process::serve(&config, style, started)
         }
         Ok(Command::CheckHealth(config, timeout)) => healthcheck::ask(&config, timeout).map(|()| 0),
         Err(failure) => Err(failure),
     };
     process::end(outcome.unwrap_or_else(|failure| {
-        say(&failure.to_string());
+        say(style, &failure.to_string());
         failure.exit_code()
     }))
 }

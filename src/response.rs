@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::ops::Range;
 
-use crate::answer::{Plan, Reply};
+use crate::answer::{METHODS, Plan, Reply};
 use crate::http::etag::ETag;
 use crate::http::head::{Endings, Head, Representation};
 use crate::http::precondition::Validators;
@@ -47,9 +47,15 @@ impl<'s> Response<'s> {
             Reply::StandIn(pick) => stand_in(&mut head, Status::Ok, pick, opened, now),
             Reply::Missing(pick) => stand_in(&mut head, Status::NotFound, pick, opened, now),
             Reply::Unchanged(pick, validators) => unchanged(&mut head, pick, validators),
-            Reply::AsFound(..) => unsettled(&mut head),
+            Reply::AsFound(..) | Reply::Awaited(_) => unsettled(&mut head),
+            Reply::Made(status, media_type, text) => made(&mut head, status, media_type, text),
+            Reply::Underway => {
+                let text = b"still looking; the status page will say what it comes to\n";
+                made(&mut head, Status::Accepted, PLAIN, text.to_vec())
+            }
             Reply::Moved(location) => moved(&mut head, &location),
             Reply::Health(is_well) => health(&mut head, is_well),
+            Reply::NotAllowed(allowed) => not_allowed(&mut head, allowed),
             Reply::Methods => {
                 Head::start(&mut head, Status::NoContent).field("Allow", &[METHODS]);
                 Body::Empty
@@ -65,10 +71,8 @@ impl<'s> Response<'s> {
         let head = &self.head[self.sent.min(self.head.len())..];
         match &self.body {
             Body::Empty => Outgoing::Bytes(slices(head, &[]), follows),
-            Body::Held(body) => {
-                let body = &body[self.sent.saturating_sub(self.head.len())..];
-                Outgoing::Bytes(slices(head, body), follows)
-            }
+            Body::Held(body) => Outgoing::Bytes(slices(head, self.rest_of(body)), follows),
+            Body::Made(body) => Outgoing::Bytes(slices(head, self.rest_of(body)), follows),
             Body::File(_) | Body::Several(_) if !head.is_empty() => {
                 Outgoing::Bytes(slices(head, &[]), Follows::More)
             }
@@ -88,8 +92,25 @@ impl<'s> Response<'s> {
         match &self.body {
             Body::Empty => self.sent == head_len,
             Body::Held(body) => self.sent == head_len + body.len(),
+            Body::Made(body) => self.sent == head_len + body.len(),
             Body::File(_) | Body::Several(_) => false,
         }
+    }
+
+    /// What is left of a body in memory.
+    fn rest_of<'b>(&self, body: &'b [u8]) -> &'b [u8] {
+        &body[self.sent.saturating_sub(self.head.len())..]
+    }
+
+    /// The status, as the head says it.
+    pub fn status(&self) -> u16 {
+        let digits = self.head.get("HTTP/1.1 ".len()..).unwrap_or_default().iter().take(3);
+        digits.fold(0, |number, digit| number * 10 + u16::from(digit.wrapping_sub(b'0')))
+    }
+
+    /// How long the head is, in bytes.
+    pub fn head_len(&self) -> usize {
+        self.head.len()
     }
 
     /// Gives the head's buffer back.
@@ -98,11 +119,10 @@ impl<'s> Response<'s> {
     }
 }
 
-/// The methods that are answered (RFC 9110 §10.2.1).
-const METHODS: &str = "GET, HEAD, OPTIONS";
-
 /// The media type of tine's own pages.
 const PAGE: [&str; 2] = ["text/html", "; charset=utf-8"];
+/// The media type of tine's own texts.
+const PLAIN: [&str; 2] = ["text/plain", "; charset=utf-8"];
 
 fn slices<'r>(head: &'r [u8], body: &'r [u8]) -> [IoSlice<'r>; 2] {
     [IoSlice::new(head), IoSlice::new(body)]
@@ -255,19 +275,31 @@ fn health<'s>(out: &mut Vec<u8>, is_well: bool) -> Body<'s> {
         true => (Status::Ok, "ok\n"),
         false => (Status::ServiceUnavailable, "not ready\n"),
     };
-    let media_type = ["text/plain", "; charset=utf-8"];
-    Representation::plain(media_type, text.len() as u64).head(out, status);
+    Representation::plain(PLAIN, text.len() as u64).head(out, status);
     Body::Held(text.as_bytes())
+}
+
+fn made<'s>(
+    out: &mut Vec<u8>,
+    status: Status,
+    media_type: [&'static str; 2],
+    text: Vec<u8>,
+) -> Body<'s> {
+    Representation::plain(media_type, text.len() as u64).head(out, status);
+    Body::Made(text)
 }
 
 fn error<'s>(out: &mut Vec<u8>, status: Status) -> Body<'s> {
     let head = error_head(out, status);
-    match status {
-        Status::MethodNotAllowed => drop(head.field("Allow", &[METHODS])),
-        Status::ServiceUnavailable => drop(head.field("Retry-After", &["1"])),
-        _ => {}
+    if status == Status::ServiceUnavailable {
+        head.field("Retry-After", &["1"]);
     }
     Body::Held(status.page().as_bytes())
+}
+
+fn not_allowed<'s>(out: &mut Vec<u8>, allowed: &str) -> Body<'s> {
+    error_head(out, Status::MethodNotAllowed).field("Allow", &[allowed]);
+    Body::Held(Status::MethodNotAllowed.page().as_bytes())
 }
 
 fn error_head(out: &mut Vec<u8>, status: Status) -> Head<'_> {

@@ -10,8 +10,12 @@ use std::thread;
 use std::time::{Duration, UNIX_EPOCH};
 
 use tine::board::Board;
+use tine::config::LogFormat;
 use tine::http::limits::Limits;
+use tine::log::Style;
+use tine::peer::Trusted;
 use tine::process::handover::Handover;
+use tine::process::log;
 use tine::process::word::Word;
 use tine::process::worker::{Seat, Worker};
 use tine::site::{Job, Root, Rules, Site, compile};
@@ -91,22 +95,27 @@ fn a_kept_connection_is_answered_without_an_allocation() {
     let words: Vec<_> = (0..Board::words(1)).map(|_| AtomicU64::new(0)).collect();
     let board = Board::new(words.leak());
     board.serve(1);
-    let seat = Seat {
-        site,
-        generation: 1,
-        board,
-        row: board.claim(1).unwrap(),
-        listeners: vec![listener],
-        handover: Handover::new().unwrap(),
-        connections_max: 100,
-        look,
-        gone,
-        ready: None,
-        drain,
-        leave,
-        drain_timeout: Duration::from_secs(1),
-    };
     let worker = thread::spawn(move || {
+        let style = Style { format: LogFormat::Json, has_colours: false };
+        let (_log, answers, _drains) = log::open(style, board).unwrap();
+        let seat = Seat {
+            site,
+            generation: 1,
+            board,
+            row: board.claim(1).unwrap(),
+            answers,
+            trusted: Trusted::default(),
+            has_preface: false,
+            listeners: vec![listener],
+            handover: Handover::new().unwrap(),
+            connections_max: 100,
+            look,
+            gone,
+            ready: None,
+            drain,
+            leave,
+            drain_timeout: Duration::from_secs(1),
+        };
         COUNTS.set(true);
         Worker::take(seat, &Limits::default()).unwrap().run().unwrap();
         COUNTS.set(false);

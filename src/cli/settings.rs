@@ -5,10 +5,11 @@ use std::num::NonZeroUsize;
 
 use crate::config::Config;
 use crate::http::extra::Extra;
+use crate::peer::Trusted;
 
 use super::values::{
-    INDEX, count, duration, duration_or_none, listen, positive_count, positive_size, size, spa,
-    user, watchdog,
+    INDEX, admin, count, duration, duration_or_none, listen, log, on_or_off, positive_count,
+    positive_size, size, spa, trusted_proxies, user, watchdog,
 };
 
 /// A setting.
@@ -95,6 +96,13 @@ pub const SETTINGS: &[Setting] = &[
             listen,
         )
     },
+    Setting::new(
+        "admin-listen",
+        "ADDR",
+        "127.0.0.1:7789",
+        "probes, metrics, status page; or off",
+        admin,
+    ),
     Setting::new("workers", "N", "by CPUs", "worker processes", |config, value| {
         let mend = "is not a number of workers; write 1 to 1024";
         let workers = value.parse::<NonZeroUsize>().ok().filter(|workers| workers.get() <= 1024);
@@ -121,13 +129,10 @@ pub const SETTINGS: &[Setting] = &[
         ..Setting::new("spa", "FILE", "off", "answers for pages that are missing", spa)
     },
     Setting::new("health", "on/off", "on", "/livez and /readyz say how it is", |config, value| {
-        config.health = match value {
-            "on" => true,
-            "off" => false,
-            _ => return Err("is neither on nor off".to_owned()),
-        };
+        config.health = on_or_off(value)?;
         Ok(())
     }),
+    Setting::new("log", "FORMAT", "by terminal", "text, json, combined, headers, off", log),
     Setting::new("inline-max", "SIZE", "64KiB", "largest file held in memory", |config, value| {
         config.inline_max = size(value)?;
         Ok(())
@@ -251,6 +256,17 @@ pub const SETTINGS: &[Setting] = &[
     })
     .limit(),
     Setting::new(
+        "shutdown-delay",
+        "TIME",
+        "0s",
+        "newcomers are taken after TERM",
+        |config, value| {
+            config.shutdown_delay = duration_or_none(value)?;
+            Ok(())
+        },
+    )
+    .limit(),
+    Setting::new(
         "drain-timeout",
         "TIME",
         "20s",
@@ -298,6 +314,29 @@ pub const SETTINGS: &[Setting] = &[
         "for a missing folder at the start",
         |config, value| {
             config.root_wait = duration_or_none(value)?;
+            Ok(())
+        },
+    )
+    .limit(),
+    Setting {
+        separator: Some(','),
+        reset: |config| config.trusted_proxies = Trusted::default(),
+        ..Setting::new(
+            "trusted-proxies",
+            "CIDR",
+            "none",
+            "who may name clients; repeatable",
+            trusted_proxies,
+        )
+        .limit()
+    },
+    Setting::new(
+        "proxy-protocol",
+        "on/off",
+        "off",
+        "trusted proxies begin with PROXY",
+        |config, value| {
+            config.proxy_protocol = on_or_off(value)?;
             Ok(())
         },
     )

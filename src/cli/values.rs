@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::{Component, Path};
 use std::time::Duration;
 
-use crate::config::{Config, Listen, User};
+use crate::config::{AdminListen, Config, Listen, LogFormat, User};
+use crate::peer::Cidr;
 
 /// The page of a site that has one only.
 pub(super) const INDEX: &str = "index.html";
@@ -45,6 +46,43 @@ pub(super) fn listen(config: &mut Config, value: &str) -> Result<(), String> {
         Listen::On(addresses) => addresses.push(address),
     }
     Ok(())
+}
+
+pub(super) fn admin(config: &mut Config, value: &str) -> Result<(), String> {
+    config.admin = match value {
+        "off" => AdminListen::Off,
+        _ => AdminListen::On(value.parse().map_err(
+            |_| "is not an address with a port; write 127.0.0.1:7789, [::]:7789 or off",
+        )?),
+    };
+    Ok(())
+}
+
+pub(super) fn log(config: &mut Config, value: &str) -> Result<(), String> {
+    config.log = Some(match value {
+        "text" => LogFormat::Text,
+        "json" => LogFormat::Json,
+        "combined" => LogFormat::Combined,
+        "headers" => LogFormat::Headers,
+        "off" => LogFormat::Off,
+        _ => return Err("is no format; write text, json, combined, headers or off".to_owned()),
+    });
+    Ok(())
+}
+
+pub(super) fn trusted_proxies(config: &mut Config, value: &str) -> Result<(), String> {
+    let network = Cidr::parse(value)
+        .ok_or("is not a network; write 10.0.0.0/8, fd00::/8 or an address, without host bits")?;
+    config.trusted_proxies.add(network);
+    Ok(())
+}
+
+pub(super) fn on_or_off(value: &str) -> Result<bool, String> {
+    match value {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("is neither on nor off".to_owned()),
+    }
 }
 
 /// `UID` or `UID:GID`; a group that is not given has the user's number.

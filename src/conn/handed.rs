@@ -1,6 +1,7 @@
 //! A connection on its way from one process to another, as bytes: the little state that it has, and
 //! what was read of its next request. Its descriptor travels beside them.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Awaited;
@@ -13,6 +14,8 @@ pub struct Handed<'b> {
     pub(super) awaited: Awaited,
     /// How long it may still take.
     pub(super) left: Duration,
+    /// Who is at its other end.
+    pub(super) peer: IpAddr,
     /// What was read and not answered.
     pub(super) kept: &'b [u8],
 }
@@ -28,7 +31,13 @@ impl<'b> Handed<'b> {
             Awaited::First => 0,
             Awaited::Rest => 1,
             Awaited::Next => 2,
+            Awaited::Preface => 3,
         });
+        let peer = match self.peer {
+            IpAddr::V4(peer) => peer.to_ipv6_mapped(),
+            IpAddr::V6(peer) => peer,
+        };
+        out.extend_from_slice(&peer.octets());
         out.extend_from_slice(self.kept);
     }
 
@@ -36,15 +45,18 @@ impl<'b> Handed<'b> {
     pub fn read(message: &'b [u8]) -> Option<Self> {
         let (generation, rest) = message.split_first_chunk()?;
         let (left, rest) = rest.split_first_chunk()?;
-        let (awaited, kept) = rest.split_first()?;
+        let (awaited, rest) = rest.split_first()?;
+        let (peer, kept) = rest.split_first_chunk::<16>()?;
         let awaited = match awaited {
             0 => Awaited::First,
             1 => Awaited::Rest,
             2 => Awaited::Next,
+            3 => Awaited::Preface,
             _ => return None,
         };
         let left = Duration::from_millis(u64::from_le_bytes(*left));
-        Some(Self { generation: u64::from_le_bytes(*generation), awaited, left, kept })
+        let peer = IpAddr::from(*peer).to_canonical();
+        Some(Self { generation: u64::from_le_bytes(*generation), awaited, left, peer, kept })
     }
 }
 
@@ -55,13 +67,16 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again() {
         let mut message = b"what was there before".to_vec();
-        for awaited in [Awaited::First, Awaited::Rest, Awaited::Next] {
-            let (generation, left) = (u64::MAX - 7, Duration::from_millis(74_321));
-            let handed = Handed { generation, awaited, left, kept: b"GET / HT" };
-            handed.write(&mut message);
-            assert_eq!(Handed::read(&message), Some(handed));
+        for awaited in [Awaited::First, Awaited::Rest, Awaited::Next, Awaited::Preface] {
+            for peer in ["192.0.2.7", "2001:db8::7"] {
+                let peer = peer.parse().unwrap();
+                let (generation, left) = (u64::MAX - 7, Duration::from_millis(74_321));
+                let handed = Handed { generation, awaited, left, peer, kept: b"GET / HT" };
+                handed.write(&mut message);
+                assert_eq!(Handed::read(&message), Some(handed));
+            }
         }
-        message.truncate(16);
+        message.truncate(32);
         assert_eq!(Handed::read(&message), None);
     }
 }

@@ -187,6 +187,20 @@ impl<'h, 'b> Fields<'h, 'b> {
             .map(|line| line.value)
     }
 
+    /// The values of all lines of a name that changes no answer, in order.
+    pub fn all<'n>(
+        &self,
+        name: &'n str,
+    ) -> impl DoubleEndedIterator<Item = &'b [u8]> + use<'h, 'b, 'n> {
+        let is_it = move |line: &&Header<'b>| line.name.eq_ignore_ascii_case(name);
+        self.lines.iter().filter(is_it).map(|line| line.value)
+    }
+
+    /// The value of the first of them.
+    pub fn first(&self, name: &str) -> Option<&'b [u8]> {
+        self.all(name).next()
+    }
+
     /// The value of the only line of that name; none if there is no line, or several.
     pub fn only(&self, name: Name) -> Option<&'b [u8]> {
         if self.repeats(name) { None } else { self.lines(name).next() }

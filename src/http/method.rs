@@ -8,7 +8,9 @@ pub enum Method {
     Head,
     Options,
     Connect,
-    /// POST, PUT, DELETE, PATCH and TRACE: known, and never allowed here.
+    /// Never allowed on the port that serves.
+    Post,
+    /// PUT, DELETE, PATCH and TRACE: known, and never allowed here.
     NotAllowed,
     /// Any other token.
     Unknown,
@@ -22,7 +24,8 @@ impl Method {
             b"HEAD" => Self::Head,
             b"OPTIONS" => Self::Options,
             b"CONNECT" => Self::Connect,
-            b"POST" | b"PUT" | b"DELETE" | b"PATCH" | b"TRACE" => Self::NotAllowed,
+            b"POST" => Self::Post,
+            b"PUT" | b"DELETE" | b"PATCH" | b"TRACE" => Self::NotAllowed,
             _ => Self::Unknown,
         }
     }

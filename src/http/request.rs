@@ -48,6 +48,8 @@ pub enum Expectation {
 #[derive(Clone, Copy, Debug)]
 #[expect(missing_docs, reason = "each type says it")]
 pub struct Request<'h, 'b> {
+    /// All of the head.
+    pub head: &'b [u8],
     pub method: Method,
     pub target: Target<'b>,
     pub fields: Fields<'h, 'b>,
@@ -89,16 +91,18 @@ impl<'h, 'b> Request<'h, 'b> {
         if head_len > limits.head_max {
             return Err(Reject::FieldsTooLarge);
         }
-        Self::new(&line, fields).map(|request| Some((request, head_len)))
+        let head = &bytes[line_start..head_len];
+        Self::new(head, &line, fields).map(|request| Some((request, head_len)))
     }
 
-    fn new(line: &RequestLine<'b>, fields: Fields<'h, 'b>) -> Result<Self, Reject> {
+    fn new(head: &'b [u8], line: &RequestLine<'b>, fields: Fields<'h, 'b>) -> Result<Self, Reject> {
         let framing = framing::of(&fields, line.minor)?;
         host_is_valid(&fields, line.minor)?;
         let target = Target::parse(line.method, line.target)?;
         let persistence = persistence(&fields, line.minor);
         let expectation = expectation(&fields, line.minor, framing);
-        Ok(Self { method: line.method, target, fields, framing, persistence, expectation })
+        let method = line.method;
+        Ok(Self { head, method, target, fields, framing, persistence, expectation })
     }
 }
 

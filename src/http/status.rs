@@ -5,6 +5,7 @@
 #[expect(missing_docs, reason = "the names are the RFC's own")]
 pub enum Status {
     Ok,
+    Accepted,
     NoContent,
     PartialContent,
     MovedPermanently,
@@ -14,6 +15,7 @@ pub enum Status {
     NotFound,
     MethodNotAllowed,
     RequestTimeout,
+    Conflict,
     PreconditionFailed,
     ContentTooLarge,
     UriTooLong,
@@ -31,6 +33,7 @@ impl Status {
     pub const fn text(self) -> &'static str {
         match self {
             Self::Ok => "200 OK",
+            Self::Accepted => "202 Accepted",
             Self::NoContent => "204 No Content",
             Self::PartialContent => "206 Partial Content",
             Self::MovedPermanently => "301 Moved Permanently",
@@ -40,6 +43,7 @@ impl Status {
             Self::NotFound => "404 Not Found",
             Self::MethodNotAllowed => "405 Method Not Allowed",
             Self::RequestTimeout => "408 Request Timeout",
+            Self::Conflict => "409 Conflict",
             Self::PreconditionFailed => "412 Precondition Failed",
             Self::ContentTooLarge => "413 Content Too Large",
             Self::UriTooLong => "414 URI Too Long",
@@ -57,6 +61,7 @@ impl Status {
     pub const fn page(self) -> &'static str {
         match self {
             Self::Ok
+            | Self::Accepted
             | Self::NoContent
             | Self::PartialContent
             | Self::MovedPermanently
@@ -66,6 +71,7 @@ impl Status {
             Self::Forbidden => "<h1>403 Forbidden</h1>",
             Self::MethodNotAllowed => "<h1>405 Method Not Allowed</h1>",
             Self::RequestTimeout => "<h1>408 Request Timeout</h1>",
+            Self::Conflict => "<h1>409 Conflict</h1>",
             Self::PreconditionFailed => "<h1>412 Precondition Failed</h1>",
             Self::ContentTooLarge => "<h1>413 Content Too Large</h1>",
             Self::UriTooLong => "<h1>414 URI Too Long</h1>",

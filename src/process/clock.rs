@@ -14,6 +14,8 @@ pub(super) struct Clock {
     endings: Endings,
     /// When their second is over.
     endings_until: Instant,
+    /// When that is, in milliseconds since 1970.
+    until_millis: u64,
 }
 
 impl Clock {
@@ -21,7 +23,8 @@ impl Clock {
     pub(super) fn new(extra: &'static Extra) -> Self {
         let (now, time) = (Instant::now(), SystemTime::now());
         let endings = Endings::new(extra, time);
-        Self { extra, now, endings, endings_until: now + rest_of_second(time) }
+        let until_millis = (endings.second() + 1) * 1000;
+        Self { extra, now, endings, endings_until: now + rest_of_second(time), until_millis }
     }
 
     /// Begins another turn. A system clock that is set meanwhile is noticed within a second.
@@ -34,6 +37,12 @@ impl Clock {
 
     pub(super) fn now(&self) -> Instant {
         self.now
+    }
+
+    /// The same in milliseconds since 1970.
+    pub(super) fn millis(&self) -> u64 {
+        let left = self.endings_until.saturating_duration_since(self.now).as_micros();
+        self.until_millis.saturating_sub(u64::try_from(left.div_ceil(1000)).unwrap_or(0))
     }
 
     pub(super) fn endings(&self) -> &Endings {

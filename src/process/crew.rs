@@ -1,45 +1,60 @@
 //! The children of one process: started, watched, killed and reaped as its [`Supervisor`] decides.
 
+mod office;
+mod reap;
+
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{ForkResult, Pid, getpid};
 
-use crate::board::{Board, Row};
+use crate::board::{Board, Role, Row};
 use crate::failure::Failure;
 use crate::supervisor::{Action, Event, Supervisor};
 use crate::sys::fork::fork;
 use crate::sys::signals;
 
+use super::failed;
 use super::line::Line;
-use super::word::Speaker;
-use super::{failed, say};
+use super::log::Log;
+pub(super) use reap::Death;
+use reap::is_own_child;
 
 /// How often hearts are looked at.
 const TURN: Duration = Duration::from_secs(1);
+
+/// A place to be filled.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Post {
+    pub(super) role: Role,
+    pub(super) watch: Watch,
+}
 
 /// From when on a child is killed if its heart does not beat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Watch {
     FromBirth,
-    /// Before that it may have to wait for a disk. Orphans are watched too: nobody else would.
+    /// Before that it may have to wait for a disk.
     FromFirstBeat,
+    /// It may have to wait for others.
+    Never,
 }
 
 /// The children of one process.
 pub(super) struct Crew {
-    /// What one of them is called.
-    role: &'static str,
-    watch: Watch,
+    posts: Vec<Post>,
     supervisor: Supervisor,
     board: Board<'static>,
+    /// This process's own, where it counts who died.
+    row: Row<'static>,
+    log: Rc<Log>,
     /// The children with posts, until they are reaped.
     children: Vec<Child>,
     /// Another one, without a post.
     aside: Option<Child>,
-    /// What the one post hangs on, if it goes over from child to child.
+    /// What the first post hangs on, if it goes over from child to child.
     line: Option<Line>,
     /// Who had that post and is dead, while somebody else may be about to take it.
     departed: Option<Death>,
@@ -49,40 +64,17 @@ pub(super) struct Crew {
     is_short: bool,
 }
 
-/// A child with a post.
+/// A child.
 struct Child {
     pid: Pid,
+    /// None for one that has none.
+    post: Option<usize>,
     /// The row that it was given; whether it has taken it by now is not known.
     row: Row<'static>,
     /// Heartbeats that the row had seen before.
     beats_before: u64,
-}
-
-/// A child's end.
-pub(super) struct Death {
-    pub(super) pid: Pid,
-    status: WaitStatus,
-    /// Whether it had come so far as to do its work.
-    was_ready: bool,
-}
-
-impl Death {
-    /// The code with which it ended by itself.
-    pub(super) fn exit_code(&self) -> Option<i32> {
-        match self.status {
-            WaitStatus::Exited(_, code) => Some(code),
-            _ => None,
-        }
-    }
-
-    /// Its cause in words.
-    pub(super) fn cause(&self) -> String {
-        match self.status {
-            WaitStatus::Exited(_, code) => format!("exit code {code}"),
-            WaitStatus::Signaled(_, signal, _) => signal.to_string(),
-            other => format!("{other:?}"),
-        }
-    }
+    /// Whether it was killed for giving no sign of life.
+    was_silent: bool,
 }
 
 /// What a fork has led to.
@@ -97,26 +89,27 @@ pub(super) enum Forked<Parent> {
 pub(super) enum Step {
     /// Nothing is to be done before this time, unless something happens.
     Wait(Instant),
-    /// This process is a child that was just born, with its row of the board.
-    Born(Row<'static>),
+    /// This process is a child that was just born for a post, with its row of the board.
+    Born(usize, Row<'static>),
     /// All children are gone, or had their time.
     End,
 }
 
 impl Crew {
+    /// A crew without children yet; `row` is its process's own.
     pub(super) fn new(
-        role: &'static str,
-        posts: usize,
-        watch: Watch,
+        posts: Vec<Post>,
         watchdog: Duration,
-        board: Board<'static>,
+        (board, row): (Board<'static>, Row<'static>),
+        log: Rc<Log>,
         now: Instant,
     ) -> Self {
         Self {
-            role,
-            watch,
-            supervisor: Supervisor::new(posts, watchdog, now),
+            supervisor: Supervisor::new(posts.len(), watchdog, now),
+            posts,
             board,
+            row,
+            log,
             children: Vec::new(),
             aside: None,
             line: None,
@@ -127,7 +120,7 @@ impl Crew {
         }
     }
 
-    /// The same crew with its one post on a line: it goes over from child to child.
+    /// The same crew with its first post on a line: it goes over from child to child.
     pub(super) fn on_line(self) -> Self {
         Self { line: Some(Line::default()), ..self }
     }
@@ -143,11 +136,6 @@ impl Crew {
         self.parent
     }
 
-    /// The end of the line for the child that was born to hold it.
-    pub(super) fn take_line(&mut self) -> Option<Speaker> {
-        self.line.as_mut().and_then(Line::let_go)
-    }
-
     /// Does all that is due.
     ///
     /// # Errors
@@ -157,7 +145,7 @@ impl Crew {
             match action {
                 Action::Start { post } => {
                     if let Some(row) = self.start(post, now)? {
-                        return Ok(Step::Born(row));
+                        return Ok(Step::Born(post, row));
                     }
                 }
                 Action::Kill { pid } => self.kill(Pid::from_raw(pid)),
@@ -187,13 +175,18 @@ impl Crew {
         if was_paused {
             return;
         }
-        for &Child { pid, row, beats_before } in &self.children {
+        for &Child { pid, post, row, beats_before, .. } in &self.children {
             let count = row.beats();
-            if self.watch == Watch::FromBirth || count != beats_before {
+            let is_heard = match post.map(|post| self.posts[post].watch) {
+                Some(Watch::FromBirth) => true,
+                Some(Watch::FromFirstBeat) => count != beats_before,
+                Some(Watch::Never) | None => false,
+            };
+            if is_heard {
                 self.supervisor.handle(Event::Beat { pid: pid.as_raw(), count }, now);
             }
         }
-        if self.watch == Watch::FromFirstBeat {
+        if self.line.is_some() {
             self.listen_to_orphans(now);
         }
     }
@@ -207,35 +200,6 @@ impl Crew {
                 self.supervisor.handle(Event::Beat { pid, count: row.beats() }, now);
             }
         }
-    }
-
-    /// Whoever has taken office without a gap has the post from then on.
-    fn follow_office(&mut self, now: Instant) {
-        if self.line.is_none() {
-            return;
-        }
-        let leader = Pid::from_raw(self.board.leader());
-        let has_post = self.children.iter().any(|child| child.pid == leader);
-        let is_known = has_post || self.departed.as_ref().is_some_and(|death| death.pid == leader);
-        if let Some(row) = self.board.row_of(leader.as_raw()).filter(|_| !is_known) {
-            self.departed = None;
-            self.children = vec![Child { pid: leader, row, beats_before: row.beats() }];
-            self.supervisor.handle(Event::Succeeded { post: 0, pid: leader.as_raw() }, now);
-        }
-    }
-
-    /// The death of the last one who could lead; before that the post is not vacant, whoever died.
-    fn end_of_line(&mut self, now: Instant) -> Option<Death> {
-        self.follow_office(now);
-        self.line.as_ref().filter(|line| line.has_ended())?;
-        let death = self.departed.take()?;
-        self.died(&death, now);
-        Some(death)
-    }
-
-    fn died(&mut self, death: &Death, now: Instant) {
-        let (pid, was_ready) = (death.pid.as_raw(), death.was_ready);
-        self.supervisor.handle(Event::Died { pid, was_ready }, now);
     }
 
     /// Waits for everybody to leave, until `deadline`.
@@ -262,13 +226,24 @@ impl Crew {
         !self.children.is_empty() && self.children.iter().all(|child| child.row.is_ready())
     }
 
+    /// Whether nobody is there but this process and those who hold posts from `first` on.
+    pub(super) fn has_only(&self, first: usize) -> bool {
+        let stays = |pid: i32| {
+            let is_child = |child: &Child| {
+                child.pid.as_raw() == pid && child.post.is_some_and(|post| post >= first)
+            };
+            pid == self.parent.as_raw() || self.children.iter().any(is_child)
+        };
+        self.board.rows().filter_map(|row| row.holder()).all(stays)
+    }
+
     /// Forks a child for a post; its row, in the child.
     fn start(&mut self, post: usize, now: Instant) -> Result<Option<Row<'static>>, Failure> {
-        if let Some(line) = &mut self.line {
+        if let Some(line) = self.line.as_mut().filter(|_| post == 0) {
             self.departed = None;
             line.lay()?;
         }
-        match self.fork_child()? {
+        match self.fork_child(Some(post))? {
             Forked::Child(row) => return Ok(Some(row)),
             Forked::Parent(child) => {
                 self.is_short = false;
@@ -277,13 +252,14 @@ impl Crew {
             }
             Forked::Not(reason) => {
                 if !self.is_short {
-                    say(&format!("cannot start a {}: {reason}; trying again", self.role));
+                    let role = self.posts[post].role.name();
+                    self.log.say(&format!("cannot start a {role}: {reason}; trying again"));
                 }
                 self.is_short = true;
                 self.supervisor.handle(Event::NotStarted { post }, now);
             }
         }
-        if let Some(line) = &mut self.line {
+        if let Some(line) = self.line.as_mut().filter(|_| post == 0) {
             line.let_go();
         }
         Ok(None)
@@ -295,7 +271,7 @@ impl Crew {
     /// # Errors
     /// In a child that cannot begin.
     pub(super) fn fork_aside(&mut self) -> Result<Forked<Pid>, Failure> {
-        Ok(match self.fork_child()? {
+        Ok(match self.fork_child(None)? {
             Forked::Parent(child) => {
                 let pid = child.pid;
                 self.aside = Some(child);
@@ -306,14 +282,16 @@ impl Crew {
         })
     }
 
-    fn fork_child(&self) -> Result<Forked<Child>, Failure> {
+    fn fork_child(&self, post: Option<usize>) -> Result<Forked<Child>, Failure> {
         let parent = self.parent.as_raw();
         let Some(row) = self.board.claim(parent) else {
             return Ok(Forked::Not("too many of those before it are still there"));
         };
         match fork() {
             Ok(ForkResult::Parent { child }) => {
-                Ok(Forked::Parent(Child { pid: child, row, beats_before: row.beats() }))
+                let beats_before = row.beats();
+                let child = Child { pid: child, post, row, beats_before, was_silent: false };
+                Ok(Forked::Parent(child))
             }
             Ok(ForkResult::Child) => {
                 signals::leave_to_master().map_err(failed("cannot set up a process"))?;
@@ -334,67 +312,19 @@ impl Crew {
     }
 
     /// Kills a child that is not reaped yet, and therefore keeps its pid to itself.
-    fn kill(&self, child: Pid) {
+    fn kill(&mut self, child: Pid) {
         if !is_own_child(child) {
             // It is the child of a leader that is about to go.
             return;
         }
         if !self.supervisor.is_ending() {
-            let has_post = self.children.iter().any(|other| other.pid == child);
-            let role = if has_post { self.role } else { "orphaned worker" };
-            say(&format!("{role} {child} gives no sign of life; killing it"));
+            let mut role = "orphaned worker";
+            if let Some(known) = self.children.iter_mut().find(|other| other.pid == child) {
+                known.was_silent = true;
+                role = known.post.map_or(role, |post| self.posts[post].role.name());
+            }
+            self.log.say(&format!("{role} {child} gives no sign of life; killing it"));
         }
         let _ = kill(child, Signal::SIGKILL);
     }
-
-    /// Reaps every child that is dead, adopted ones too. What it had on the board is cleared while
-    /// its pid is still its own: a parent that dies in between leaves the rest to the master.
-    fn reap(&mut self, now: Instant) -> Vec<Death> {
-        let dead = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
-        let mut deaths = Vec::new();
-        loop {
-            match waitid(Id::All, dead | WaitPidFlag::WNOWAIT) {
-                Ok(status) => {
-                    let Some(pid) = status.pid() else { return deaths };
-                    let (was_own, was_ready) = self.bury(pid);
-                    let death = Death { pid, status, was_ready };
-                    if was_own && self.line.is_some() {
-                        self.departed = Some(death);
-                    } else {
-                        self.died(&death, now);
-                        deaths.extend(was_own.then_some(death));
-                    }
-                    let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
-                }
-                Err(Errno::EINTR) => {}
-                Err(_) => {
-                    self.supervisor.handle(Event::Childless, now);
-                    return deaths;
-                }
-            }
-        }
-    }
-
-    /// Clears the board of a child that died; whether this process had forked it for itself, and
-    /// whether it was ready for its work.
-    fn bury(&mut self, dead: Pid) -> (bool, bool) {
-        let at = self.children.iter().position(|child| child.pid == dead);
-        let child = match at {
-            Some(at) => Some(self.children.swap_remove(at)),
-            None => self.aside.take_if(|aside| aside.pid == dead),
-        };
-        let was_ready = child.as_ref().is_some_and(|child| child.row.is_ready());
-        self.board.bury(dead.as_raw());
-        if let Some(Child { row, .. }) = &child {
-            // It may have died before it took its row.
-            row.unclaim(self.parent.as_raw());
-        }
-        (child.is_some(), was_ready)
-    }
-}
-
-/// Whether a process is a child of this one that is not reaped yet: then its pid is its own.
-fn is_own_child(pid: Pid) -> bool {
-    let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-    waitid(Id::Pid(pid), look).is_ok()
 }

@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::net::Shutdown;
 use std::os::fd::AsRawFd as _;
+use std::time::Instant;
 
 use mio::event::Event;
 use mio::net::TcpStream;
@@ -10,7 +11,8 @@ use nix::libc;
 use nix::sys::sendfile::sendfile64;
 use nix::sys::socket::{MsgFlags, sendmsg};
 
-use crate::conn::{Conn, Turn, Want};
+use crate::board::Ending;
+use crate::conn::{Conn, Subject, Turn, Want};
 use crate::response::{Follows, Outgoing, Slice};
 use crate::site::Facts;
 
@@ -74,7 +76,8 @@ impl<'s> Link<'s> {
     pub(super) fn pump(&mut self, input: &mut [u8], turn: &mut Turn<'_, 's>) -> Progress {
         for _ in 0..STEPS_MAX {
             let outcome = match self.conn.want() {
-                Want::Close => return Progress::Closed,
+                Want::Close => return self.close(Ending::Broken, turn),
+                Want::Wait => return Progress::Blocked,
                 Want::Read if !self.readable => return Progress::Blocked,
                 Want::Send(_) if !self.writable => return Progress::Blocked,
                 Want::Read => self.read(input, turn),
@@ -91,7 +94,10 @@ impl<'s> Link<'s> {
                     self.wrote(sent, turn)
                 }
                 Want::Open(large) => {
-                    self.conn.opened(turn.site.open(large), turn);
+                    let Subject::Site(site) = turn.subject else {
+                        return self.close(Ending::Broken, turn);
+                    };
+                    self.conn.opened(site.open(large), turn);
                     Ok(())
                 }
                 Want::Finish => {
@@ -101,10 +107,16 @@ impl<'s> Link<'s> {
                 }
             };
             if outcome.is_err() {
-                return Progress::Closed;
+                return self.close(Ending::Broken, turn);
             }
         }
         Progress::Unfinished
+    }
+
+    /// Takes note of the connection's end, for a reason of its own or else for this one.
+    pub(super) fn close(&mut self, reason: Ending, turn: &mut Turn<'_, 's>) -> Progress {
+        self.conn.over(reason, turn);
+        Progress::Closed
     }
 
     fn read(&mut self, input: &mut [u8], turn: &mut Turn<'_, 's>) -> io::Result<()> {
@@ -126,7 +138,7 @@ impl<'s> Link<'s> {
         match sent {
             // Nothing is left of a file that was longer when its head was sent.
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(len) => self.conn.sent(len, turn),
+            Ok(len) => self.conn.sent(len, Instant::now(), turn),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),

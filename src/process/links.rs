@@ -6,6 +6,8 @@ use std::time::Instant;
 use mio::event::Event;
 use slab::Slab;
 
+use crate::answer::Reply;
+use crate::board::Ending;
 use crate::conn::Turn;
 
 use super::idle::IdleQueue;
@@ -121,7 +123,7 @@ impl<'s> Links<'s> {
             link.look_again();
             let mut progress = link.pump(input, turn);
             if progress == Progress::Blocked && link.conn().deadline() == deadline {
-                progress = Progress::Closed;
+                progress = link.close(Ending::Room, turn);
             }
             self.note(key, progress);
             if progress == Progress::Closed {
@@ -129,6 +131,15 @@ impl<'s> Links<'s> {
             }
         }
         false
+    }
+
+    /// Closes the link whose time is over first, whatever it is doing.
+    pub(super) fn close_oldest(&mut self, turn: &mut Turn<'_, 's>) {
+        let deadlines = self.slab.iter_mut().map(|(key, link)| (link.conn().deadline(), key));
+        if let Some((_, key)) = deadlines.min() {
+            let progress = self.slab[key].close(Ending::Room, turn);
+            self.note(key, progress);
+        }
     }
 
     /// Those that could be handed over now, by their keys.
@@ -139,6 +150,35 @@ impl<'s> Links<'s> {
 
     pub(super) fn link(&mut self, key: usize) -> &mut Link<'s> {
         &mut self.slab[key]
+    }
+
+    /// Whether there are links that wait for an answer that is not known yet.
+    pub(super) fn has_pending(&mut self) -> bool {
+        self.slab.iter_mut().any(|(_, link)| link.conn().pending().is_some())
+    }
+
+    /// Answers those for which it is known by now.
+    pub(super) fn answer(
+        &mut self,
+        know: impl Fn(u64) -> Option<Reply<'s>>,
+        input: &mut [u8],
+        turn: &mut Turn<'_, 's>,
+    ) {
+        let keys: Vec<usize> = self.slab.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            let conn = self.slab[key].conn();
+            if let Some(reply) = conn.pending().and_then(&know) {
+                conn.answered(reply, turn);
+                self.pump(key, input, turn);
+            }
+        }
+    }
+
+    /// Closes all that are left.
+    pub(super) fn close_all(&mut self, turn: &mut Turn<'_, 's>) {
+        for mut link in self.slab.drain() {
+            link.close(Ending::Drained, turn);
+        }
     }
 
     /// Forgets a link that was handed over.

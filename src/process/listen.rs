@@ -10,8 +10,11 @@ use nix::sys::socket::{
     setsockopt, socket,
 };
 
-use crate::config::Listen;
+use crate::config::{AdminListen, Listen};
 use crate::failure::Failure;
+use crate::log::Style;
+
+use super::log::say;
 
 /// Opens a listener for each address.
 ///
@@ -39,6 +42,27 @@ pub(super) fn open(wanted: &Listen) -> Result<Vec<TcpListener>, Failure> {
                 open_one(address, v6_only).map_err(|errno| complaint(address, errno))
             })
             .collect(),
+    }
+}
+
+/// Opens where tine says how it is. Where that is only the default, another program may have it.
+///
+/// # Errors
+/// If it was asked for and cannot be had.
+pub(super) fn open_admin(
+    wanted: AdminListen,
+    style: Style,
+) -> Result<Option<TcpListener>, Failure> {
+    let Some(address) = wanted.address() else { return Ok(None) };
+    match open_one(address, false) {
+        Ok(listener) => Ok(Some(listener)),
+        Err(errno) if wanted == AdminListen::On(address) => Err(complaint(address, errno)),
+        Err(errno) => {
+            let (reason, lack) = (errno.desc(), "no probes, metrics or status page");
+            let mend = "choose another address by --admin-listen, or say off";
+            say(style, &format!("{lack}: cannot listen on {address}: {reason}; {mend}"));
+            Ok(None)
+        }
     }
 }
 
@@ -77,6 +101,11 @@ fn complaint(address: SocketAddr, errno: Errno) -> Failure {
 /// Whether a listener was shut down, by whoever holds it.
 pub(super) fn has_ended(listener: &TcpListener) -> bool {
     getsockopt(listener, AcceptConn).is_ok_and(|accepts| !accepts)
+}
+
+/// Where a listener can be reached, if the system says.
+pub(super) fn url_of(listener: &TcpListener) -> Option<String> {
+    listener.local_addr().ok().map(url)
 }
 
 /// Where a listener can be reached, to be clicked on.

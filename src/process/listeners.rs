@@ -8,7 +8,7 @@
 //! Who was woken may die, or be stopped, before it accepts; then the connection is found when the
 //! next one comes, or by whoever looks unasked, which each worker does once a second.
 
-use std::net;
+use std::net::{self, IpAddr};
 use std::os::fd::AsFd as _;
 
 use mio::net::{TcpListener, TcpStream};
@@ -47,7 +47,7 @@ struct Listener {
 
 /// What was in the queues.
 pub(super) enum Accepted {
-    Connection(TcpStream),
+    Connection(TcpStream, IpAddr),
     Nothing,
     /// Something, but the system has no descriptor or memory to take it with.
     Shortage,
@@ -130,9 +130,9 @@ impl Listeners {
         let entry = &mut self.listeners[index];
         while let Some(listener) = entry.as_mut().filter(|listener| listener.ready) {
             let error = match listener.socket.accept() {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     listener.count(&self.epoll);
-                    return Accepted::Connection(stream);
+                    return Accepted::Connection(stream, peer.ip().to_canonical());
                 }
                 Err(error) => error,
             };

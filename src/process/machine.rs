@@ -7,7 +7,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 
 use crate::config::{CONNECTIONS_MAX, Config, MEMORY_MAX, OPEN_MAX};
-use crate::site::SiteLimits;
+use crate::site::{Rules, SiteLimits};
 
 use super::cgroup::ControlGroup;
 
@@ -24,6 +24,8 @@ const ROWS_MIN: usize = 64;
 const ROWS_PER_WORKER: usize = 8;
 /// Generations that must have rows: one that serves, the next, and one to take over from both.
 const MIN_GENERATIONS: usize = 3;
+/// Master, admin and logger have rows too.
+const ATTENDANTS: usize = 3;
 /// Descriptors of a worker that are neither connections nor files of the site: listeners, pipes,
 /// the poll, and some to spare.
 const OTHER_DESCRIPTORS: usize = 48;
@@ -44,12 +46,25 @@ pub(super) struct Allowance {
     pub(super) workers: usize,
     /// What their number comes from.
     pub(super) reason: &'static str,
-    /// Rows of the board: most processes but the master.
+    /// Rows of the board: most processes.
     pub(super) rows: usize,
     /// What the site may cost.
     pub(super) site: SiteLimits,
     /// Most connections of each worker.
     pub(super) connections_max: usize,
+}
+
+impl Allowance {
+    /// What is to be made of the folder.
+    pub(super) fn rules(&self, config: &Config) -> Rules {
+        Rules {
+            limits: self.site.clone(),
+            stand_in: config.spa.clone(),
+            extra: config.extra.clone(),
+            health: config.health,
+            retire_after: config.retire_after,
+        }
+    }
 }
 
 impl Machine {
@@ -85,10 +100,10 @@ impl Machine {
 
     /// Room for former generations, whose downloads go on, as far as processes are allowed.
     fn rows(&self, workers: usize) -> usize {
-        let least = MIN_GENERATIONS * (1 + workers);
+        let least = MIN_GENERATIONS * (1 + workers) + ATTENDANTS;
         let most = ROWS_MIN.max(ROWS_PER_WORKER * workers);
         let pids = self.group.pids.map(|pids| usize::try_from(pids).unwrap_or(usize::MAX));
-        most.min(pids.map_or(most, |pids| pids.saturating_sub(1))).max(least)
+        most.min(pids.unwrap_or(most)).max(least)
     }
 
     /// As many as everything allows, and what allowed the fewest.

@@ -1,45 +1,48 @@
-//! The master: opens what everybody needs, keeps a publisher in office, and turns signals into
-//! words. It never reads a byte from a client or a file of the site.
+//! The master: opens what everybody needs, keeps a publisher in office, an admin and a logger at
+//! work, and turns signals into words. It never reads a byte from a client or a file of the site.
 
-use std::fs::File;
-use std::io;
+mod drain;
+mod open;
+mod terminal;
+
 use std::net::TcpListener;
-use std::os::fd::{AsFd as _, AsRawFd as _};
-use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mio::{Events, Poll, Token, Waker};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
-use nix::sys::socket::{Shutdown, shutdown};
-use nix::unistd::{Pid, Uid, getpid};
+use nix::unistd::{Pid, getpid};
 
-use crate::board::{Board, Counter, Row};
+use crate::board::{Board, Counter, Phase, Role, Row};
 use crate::config::Config;
 use crate::failure::{Failure, Fault};
+use crate::log::Style;
 use crate::site::{Root, Rules};
 use crate::sys::descriptors::close_inherited;
-use crate::sys::{door, shared, signals};
+use crate::sys::shared;
 
-use super::crew::{Crew, Step, Watch};
+use super::crew::{Crew, Death, Post, Step, Watch};
 use super::figures::{bytes, counted};
 use super::handover::Handover;
+use super::log::{self, Answers, Drains, Log, say};
 use super::machine::{Allowance, Machine};
 use super::nudge::Nudge;
 use super::word::{Speaker, Word};
-use super::{Fate, bind_to_parent, failed, listen, say, user, wait, watch};
+use super::{Fate, admin, bind_to_parent, failed, listen, logger, user, wait, watch};
+use drain::Drain;
+use terminal::Terminal;
 
 const SIGNALS: Token = Token(0);
 const STOPS: Token = Token(1);
 
-/// How long a listener whose door is shut is left to those half inside, in one step.
-const LISTENER_PAUSE: Duration = Duration::from_millis(20);
-/// What the others have beyond the drain timeout to leave by themselves.
-const LEAVE_TIME: Duration = Duration::from_secs(2);
+/// The posts of the master's crew; the office is the first of them.
+const LOGGER: usize = 1;
+const ADMIN: usize = 2;
+
 /// What every leader has, from the first one on.
 pub(super) struct Office<'c> {
     /// What tine was told.
@@ -54,15 +57,21 @@ pub(super) struct Office<'c> {
     pub(super) allowance: Allowance,
     /// For the workers.
     pub(super) listeners: Vec<TcpListener>,
+    /// Where tine says how it is, to be shown.
+    pub(super) admin_url: Option<String>,
     /// The way of connections from generation to generation.
     pub(super) handover: Handover,
     /// What everybody knows.
     pub(super) board: Board<'static>,
+    /// Where lines about tine are said.
+    pub(super) log: Rc<Log>,
+    /// Where those about answers are written, for the workers.
+    pub(super) answers: Answers,
     /// To drain, and leave then.
     pub(super) drain: Word,
     /// To leave at once; the master's death says it.
     pub(super) leave: Word,
-    /// From the master to whoever leads, to look at the board.
+    /// From the master and the admin to whoever leads, to look at the board.
     pub(super) nudge: Nudge,
     /// On which the office hangs; held by those who lead, or may come to lead.
     pub(super) line: Option<Speaker>,
@@ -71,10 +80,17 @@ pub(super) struct Office<'c> {
 /// The first process.
 pub(super) struct Master<'c> {
     office: Office<'c>,
+    /// For the admin.
+    admin: Option<TcpListener>,
+    /// For the logger.
+    drains: Option<Drains>,
     /// None once it is said.
     drain: Option<Speaker>,
     /// Held for its end.
     _leave: Speaker,
+    /// To those who stay until the end; none once it is said.
+    dismissal: Option<Speaker>,
+    dismissed: Word,
     poll: Poll,
     signals: SignalFd,
     /// How often tine was told to stop.
@@ -82,17 +98,18 @@ pub(super) struct Master<'c> {
     /// Owned here alone, so that a child drops it with the rest.
     _waker: Arc<Waker>,
     terminal: Terminal,
-    /// The publisher, and whoever was orphaned.
+    /// The publisher, the logger, the admin, and whoever was orphaned.
     crew: Crew,
+    row: Row<'static>,
     pid: Pid,
 }
 
-/// The way out.
-struct Drain {
-    /// When to look whether the listeners can end; none once they have.
-    look_at: Option<Instant>,
-    /// When the listeners end at the latest.
-    latest: Instant,
+/// What a child of the master is.
+#[expect(clippy::large_enum_variant, reason = "there is one, and it is taken apart at once")]
+pub(super) enum Birth<'c> {
+    Publisher(Office<'c>, Row<'static>),
+    Admin(admin::Seat<'c>),
+    Logger(logger::Seat),
 }
 
 impl<'c> Master<'c> {
@@ -100,23 +117,30 @@ impl<'c> Master<'c> {
     ///
     /// # Errors
     /// All mistakes that can be found before anything is forked.
-    pub(super) fn open(config: &'c Config, started: Instant) -> Result<Self, Failure> {
+    pub(super) fn open(
+        config: &'c Config,
+        style: Style,
+        started: Instant,
+    ) -> Result<Self, Failure> {
         close_inherited();
-        let root = match open_root(&config.root) {
+        let root = match open::root(&config.root) {
             Err(_) if !config.root_wait.is_zero() => None,
             opened => Some(opened?),
         };
         let listeners = listen::open(&config.listen)?;
-        user::change(config.user)?;
+        let admin = listen::open_admin(config.admin, style)?;
+        user::change(config.user, style)?;
         if let Some(root) = &root {
-            check_readable(root, &config.root)?;
+            open::check_readable(root, &config.root)?;
         }
         let (say_drain, drain) = Word::new()?;
         let (say_leave, leave) = Word::new()?;
+        let (dismissal, dismissed) = Word::new()?;
         let allowance = Machine::read().allow(config);
-        let words =
-            shared::words(Board::words(allowance.rows)).map_err(failed("cannot share memory"))?;
-        let board = Board::new(words);
+        let (board, row) = make_board(allowance.rows)?;
+        let pid = getpid();
+        let (log, answers, drains) = log::open(style, board)?;
+        let log = Rc::new(log);
 
         let poll = Poll::new().map_err(failed("cannot watch for events"))?;
         let terminal = Terminal::look();
@@ -124,45 +148,42 @@ impl<'c> Master<'c> {
         let signals = watch(&poll, SIGNALS, &[Signal::SIGCHLD, Signal::SIGHUP])?;
         let waker = Waker::new(poll.registry(), STOPS).map_err(failed("cannot make a waker"))?;
         let waker = Arc::new(waker);
-        let stops = count_stops(&waker)?;
-        // Orphans come to the master, as they do to PID 1 anyway.
-        if getpid().as_raw() != 1 {
-            prctl::set_child_subreaper(true).map_err(failed("cannot adopt orphans"))?;
-        }
-        let (watch, now) = (Watch::FromFirstBeat, Instant::now());
-        let rules = Rules {
-            limits: allowance.site.clone(),
-            stand_in: config.spa.clone(),
-            extra: config.extra.clone(),
-            health: config.health,
-            retire_after: config.retire_after,
-        };
-        let nudge = Nudge::new()?;
+        let stops = open::count_stops(&waker)?;
+        adopt_orphans(pid)?;
+        let crew = crew(config, admin.is_some(), (board, row), &log);
         let office = Office {
             config,
-            rules,
+            rules: allowance.rules(config),
             root,
             started,
             allowance,
+            admin_url: admin.as_ref().and_then(listen::url_of),
             listeners,
             handover: Handover::new()?,
             board,
+            log,
+            answers,
             drain,
             leave,
-            nudge,
+            nudge: Nudge::new()?,
             line: None,
         };
         Ok(Self {
             office,
+            admin,
+            drains: Some(drains),
             drain: Some(say_drain),
             _leave: say_leave,
+            dismissal: Some(dismissal),
+            dismissed,
             poll,
             signals,
             stops,
             _waker: waker,
             terminal,
-            crew: Crew::new("publisher", 1, watch, config.watchdog, board, now).on_line(),
-            pid: getpid(),
+            crew,
+            row,
+            pid,
         })
     }
 
@@ -170,25 +191,28 @@ impl<'c> Master<'c> {
     ///
     /// # Errors
     /// If it is told so twice, or cannot wait for events.
-    pub(super) fn run(mut self) -> Result<Fate<(Office<'c>, Row<'static>)>, Failure> {
+    pub(super) fn run(mut self) -> Result<Fate<Birth<'c>>, Failure> {
         let mut events = Events::with_capacity(8);
         let mut drain: Option<Drain> = None;
         let mut now = Instant::now();
         loop {
+            self.row.beat();
             let mut wake_at = match self.crew.act(now)? {
                 Step::Wait(until) => until,
-                Step::Born(row) => {
-                    bind_to_parent(self.pid)?;
-                    self.office.line = self.crew.take_line();
-                    return Ok(Fate::Born((self.office, row)));
+                Step::Born(post, row) => {
+                    // The logger stays for the last lines.
+                    if post != LOGGER {
+                        bind_to_parent(self.pid)?;
+                    }
+                    return Ok(Fate::Born(self.bear(post, row)));
                 }
                 Step::End => {
                     self.take_stock();
                     return Ok(Fate::Done(0));
                 }
             };
-            if let Some(look_at) = drain.as_ref().and_then(|drain| drain.look_at) {
-                wake_at = wake_at.min(look_at);
+            if let Some(due) = drain.as_ref().and_then(Drain::due) {
+                wake_at = wake_at.min(due);
             }
             wait(&mut self.poll, &mut events, Some(wake_at.saturating_duration_since(now)))?;
             now = Instant::now();
@@ -197,31 +221,68 @@ impl<'c> Master<'c> {
             if let Some(code) = self.tend(now) {
                 return Ok(Fate::Done(code));
             }
-            let stops = self.stops.load(Ordering::Relaxed);
-            match &mut drain {
-                None if stops > 0 => drain = Some(self.begin_drain(now)),
-                None => {}
-                Some(_) if stops > 1 => {
+            match (self.stops.load(Ordering::Relaxed), &mut drain) {
+                (0, _) => {}
+                (1, Some(_)) => {}
+                (_, None) => drain = Some(self.begin_drain(now)),
+                (_, Some(_)) => {
                     return Err(Failure::system("ended at once by a second signal"));
                 }
-                Some(drain) => self.end_listeners(drain, now),
+            }
+            if let Some(drain) = &mut drain {
+                self.see_drain_through(drain, now);
             }
         }
     }
 
-    /// Looks after the publisher and the orphans; an exit code if there is no point in going on.
+    /// What a child that was born for a post has.
+    fn bear(mut self, post: usize, row: Row<'static>) -> Birth<'c> {
+        let (drains, dismissed) = (self.drains.take(), self.dismissed);
+        match (post, drains, self.admin.take()) {
+            (LOGGER, Some(drains), _) => {
+                let (style, board) = (self.office.log.style, self.office.board);
+                Birth::Logger(logger::Seat { drains, style, board, row, dismissed })
+            }
+            (ADMIN, _, Some(listener)) => {
+                let Office { config, board, nudge, allowance, started, .. } = self.office;
+                Birth::Admin(admin::Seat {
+                    config,
+                    board,
+                    row,
+                    listener,
+                    nudge,
+                    allowance,
+                    started,
+                    dismissed,
+                })
+            }
+            _ => {
+                self.office.line = self.crew.take_line();
+                Birth::Publisher(self.office, row)
+            }
+        }
+    }
+
+    /// Looks after the children; an exit code if there is no point in going on.
     fn tend(&mut self, now: Instant) -> Option<u8> {
         for death in self.crew.tend(now) {
+            if self.crew.is_ending() {
+                continue;
+            }
+            let is_leader = death.role == Some(Role::Publisher);
             let is_mistake = death.exit_code() == Some(Fault::User as i32);
-            if is_mistake && self.office.board.serving() == 0 {
+            if is_leader && is_mistake && self.office.board.serving() == 0 {
                 // The publisher has said what is wrong; it would be so again.
                 return Some(Fault::User as u8);
             }
-            if !self.crew.is_ending() {
-                say(&format!("the publisher died ({}); starting another", death.cause()));
-            }
+            self.say_death(&death);
         }
         None
+    }
+
+    fn say_death(&self, death: &Death) {
+        let (role, cause) = (death.role.map_or("process", Role::name), death.cause());
+        self.office.log.say(&format!("the {role} died ({cause}); starting another"));
     }
 
     /// The last line: what all of it came to.
@@ -229,7 +290,13 @@ impl<'c> Master<'c> {
         let total = |counter| self.office.board.total(counter);
         let answers = counted(total(Counter::Answered), "answer");
         let connections = counted(total(Counter::Accepted), "connection");
-        say(&format!("done: {answers} on {connections}, {}", bytes(total(Counter::Sent))));
+        let cut = match total(Counter::Cut) {
+            0 => String::new(),
+            cut => format!(", {} cut short", counted(cut, "answer")),
+        };
+        let sent = bytes(total(Counter::Sent));
+        let line = format!("done: {answers} on {connections}, {sent}{cut}");
+        say(self.office.log.style, &line);
     }
 
     /// A SIGHUP counts as a word to stop if the terminal that tine was started at is gone.
@@ -242,7 +309,7 @@ impl<'c> Master<'c> {
                 // A shell sends it, and the kernel once more: together they are one word.
                 self.stops.fetch_max(1, Ordering::Relaxed);
             } else {
-                say("SIGHUP: looking at the folder again");
+                self.office.log.say("SIGHUP: looking at the folder again");
                 self.office.board.ask_reload();
                 self.office.nudge.give();
             }
@@ -250,99 +317,66 @@ impl<'c> Master<'c> {
     }
 
     fn begin_drain(&mut self, now: Instant) -> Drain {
+        let config = self.office.config;
+        let drain = Drain::begin(config, now);
+        self.office.board.set_phase(Phase::Leaving);
+        // Whoever hears it looks at the board.
         self.drain = None;
-        for listener in &self.office.listeners {
-            if let Err(errno) = door::shut(listener) {
-                say(&format!("connections may be reset at the end: {}", errno.desc()));
-            }
-        }
-        let drain_timeout = self.office.config.drain_timeout;
-        self.crew.stop(now + drain_timeout + LEAVE_TIME, now);
-        Drain { look_at: Some(now + LISTENER_PAUSE), latest: now + drain_timeout }
-    }
-
-    /// Shuts the listeners down once the workers have taken all that was queued. To close them
-    /// would do nothing, since others hold copies; to shut them down resets what is queued still.
-    fn end_listeners(&mut self, drain: &mut Drain, now: Instant) {
-        if drain.look_at.is_none_or(|at| now < at) {
-            return;
-        }
-        if now >= drain.latest || !self.office.listeners.iter().any(has_queued) {
-            for listener in &self.office.listeners {
-                let _ = shutdown(listener.as_raw_fd(), Shutdown::Both);
-            }
-            self.crew.shut(now);
-            drain.look_at = None;
+        self.crew.stop(drain.deadline(), now);
+        let delay = humantime::format_duration(config.shutdown_delay);
+        let timeout = humantime::format_duration(config.drain_timeout);
+        let newcomers = if config.shutdown_delay.is_zero() {
+            String::new()
         } else {
-            drain.look_at = Some(now + LISTENER_PAUSE);
+            format!("newcomers are taken for {delay}, ")
+        };
+        let answers = format!("{newcomers}answers in flight have {timeout}");
+        self.office.log.say(&format!("told to stop: {answers}"));
+        drain
+    }
+
+    fn see_drain_through(&mut self, drain: &mut Drain, now: Instant) {
+        if drain.advance(&self.office, now) {
+            self.crew.shut(now);
+        }
+        if drain.due().is_none() && self.crew.has_only(LOGGER) {
+            self.dismissal = None;
         }
     }
 }
 
-fn open_root(path: &Path) -> Result<Root, Failure> {
-    let shown = path.display();
-    Root::new(path).map_err(|error| {
-        Failure::user(match error.kind() {
-            io::ErrorKind::NotFound => format!("no folder {shown}; name one: tine FOLDER"),
-            io::ErrorKind::NotADirectory => {
-                format!("{shown} is no folder; name the folder that the file is in")
-            }
-            io::ErrorKind::PermissionDenied => format!(
-                "may not open the folder {shown}; let others in (chmod o+rx, also on what leads to \
-                 it), or start tine as who may"
-            ),
-            _ => format!("cannot open the folder {shown}: {error}"),
-        })
-    })
-}
-
-/// Found out here, as the user that will serve: a publisher could only say so and die.
-fn check_readable(root: &Root, path: &Path) -> Result<(), Failure> {
-    root.open_beneath(Path::new("")).map(drop).map_err(|error| {
-        let (shown, uid) = (path.display(), Uid::effective());
-        Failure::user(format!(
-            "cannot read the folder {shown} as user {uid}: {error}; let others in (chmod o+rx), \
-             or choose who serves by --user"
-        ))
-    })
-}
-
-/// Has ctrlc's thread count INT and TERM; it cannot tell which came.
-fn count_stops(waker: &Arc<Waker>) -> Result<Arc<AtomicU32>, Failure> {
-    let stops = Arc::new(AtomicU32::new(0));
-    let (counter, waker) = (Arc::clone(&stops), Arc::downgrade(waker));
-    let count = move || {
-        counter.fetch_add(1, Ordering::Relaxed);
-        let _ = waker.upgrade().map(|waker| waker.wake());
-    };
-    ctrlc::set_handler(count)
-        .map_err(|error| Failure::system(format!("cannot handle signals: {error}")))?;
-    Ok(stops)
-}
-
-/// Whether connections wait to be accepted.
-fn has_queued(listener: &TcpListener) -> bool {
-    let mut fds = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
-    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
-}
-
-/// The terminal that tine was started at.
-struct Terminal {
-    /// Whether its end is a word to stop; `nohup` says that it is not.
-    matters: bool,
-}
-
-impl Terminal {
-    fn look() -> Self {
-        Self { matters: Self::is_there() && !signals::is_ignored(Signal::SIGHUP) }
+/// Orphans come to the master, as they do to PID 1 anyway.
+fn adopt_orphans(pid: Pid) -> Result<(), Failure> {
+    if pid.as_raw() == 1 {
+        return Ok(());
     }
+    prctl::set_child_subreaper(true).map_err(failed("cannot adopt orphans"))
+}
 
-    fn is_gone(&self) -> bool {
-        self.matters && !Self::is_there()
-    }
+/// A board, with the master's own row.
+fn make_board(rows: usize) -> Result<(Board<'static>, Row<'static>), Failure> {
+    let words = shared::words(Board::words(rows)).map_err(failed("cannot share memory"))?;
+    let (board, pid) = (Board::new(words), getpid().as_raw());
+    let row = board.claim(pid).expect("a board that was just made");
+    let is_ours = row.take(pid, pid);
+    debug_assert!(is_ours, "somebody else is at the board already");
+    row.set_role(Role::Master, 0);
+    Ok((board, row))
+}
 
-    /// Whether a terminal controls this process (tty(4)).
-    fn is_there() -> bool {
-        File::open("/dev/tty").is_ok()
+/// The office, the logger, and the admin if it has something to listen at.
+fn crew(
+    config: &Config,
+    has_admin: bool,
+    own: (Board<'static>, Row<'static>),
+    log: &Rc<Log>,
+) -> Crew {
+    let mut posts = vec![
+        Post { role: Role::Publisher, watch: Watch::FromFirstBeat },
+        Post { role: Role::Logger, watch: Watch::Never },
+    ];
+    if has_admin {
+        posts.push(Post { role: Role::Admin, watch: Watch::FromBirth });
     }
+    Crew::new(posts, config.watchdog, own, Rc::clone(log), Instant::now()).on_line()
 }

@@ -4,6 +4,7 @@
 //! has been given another role. A child unwinds to [`serve`], and by that drops what its parent
 //! held: no descriptor is closed by hand, and none is forgotten.
 
+mod admin;
 mod cgroup;
 mod clock;
 mod crew;
@@ -15,17 +16,21 @@ mod link;
 mod links;
 mod listen;
 mod listeners;
+pub mod log;
+mod logger;
 mod machine;
 mod master;
 mod nudge;
 mod publisher;
 mod successor;
+mod usage;
 mod user;
 mod watches;
 pub mod word;
 pub mod worker;
 
-use std::io::{self, Write as _, stderr};
+use std::ffi::CString;
+use std::io;
 use std::os::fd::AsRawFd as _;
 use std::time::{Duration, Instant};
 
@@ -36,9 +41,14 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{Pid, getppid};
 
+use crate::board::{Role, Row};
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::log::Style;
 
+use admin::Admin;
+pub use log::{say, style};
+use logger::Logger;
 use master::Master;
 use publisher::{Birth, Publisher};
 use worker::Worker;
@@ -55,12 +65,14 @@ enum Fate<Next> {
 ///
 /// # Errors
 /// What kept it from starting, or ended it early.
-pub fn serve(config: &Config, started: Instant) -> Result<u8, Failure> {
-    let office = match Master::open(config, started)?.run()? {
+pub fn serve(config: &Config, style: Style, started: Instant) -> Result<u8, Failure> {
+    let first = match Master::open(config, style, started)?.run()? {
         Fate::Done(code) => return Ok(code),
-        Fate::Born(office) => office,
+        Fate::Born(master::Birth::Admin(seat)) => return Admin::take(seat)?.run().map(|()| 0),
+        Fate::Born(master::Birth::Logger(seat)) => return Logger::take(seat).run().map(|()| 0),
+        Fate::Born(master::Birth::Publisher(office, row)) => (office, row),
     };
-    let mut leader = Publisher::first(office)?;
+    let mut leader = Publisher::first(first)?;
     let seat = loop {
         let heir = match leader.run()? {
             Fate::Done(code) => return Ok(code),
@@ -81,19 +93,12 @@ pub fn end(code: u8) -> ! {
     crate::sys::fork::end(code)
 }
 
-/// Says one line to the operator; control characters in it, as file names may have, are escaped.
-/// If nobody listens, nobody is told.
-pub fn say(line: &str) {
-    let mut text = String::from("tine: ");
-    for letter in line.chars() {
-        match letter {
-            _ if letter.is_control() => text.extend(letter.escape_default()),
-            _ => text.push(letter),
-        }
+/// Says on the board, and to whoever lists processes, what this one is for.
+fn take_role(row: Row<'_>, role: Role, generation: u64) {
+    row.set_role(role, generation);
+    if let Ok(name) = CString::new(["tine-", role.name()].concat()) {
+        let _ = prctl::set_name(&name);
     }
-    text.push('\n');
-    // One write, so that lines of several processes do not mix.
-    let _ = stderr().write_all(text.as_bytes());
 }
 
 /// A failure of the system at something that needs no explanation.

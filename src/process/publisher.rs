@@ -3,7 +3,9 @@
 //! does, and goes once that has taken office.
 
 mod births;
+mod words;
 
+use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::{Events, Poll, Token};
@@ -12,20 +14,22 @@ use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use nix::unistd::{Pid, getpid};
 
-use crate::board::{Counter, Outcome, Row};
+use crate::board::{Counter, Look, Outcome, Role, Row};
 use crate::config::Config;
 use crate::failure::{Failure, Fault};
 use crate::site::{Grade, Site};
 use crate::succession::{Action, End, Event, Pace, Succession};
 
-use super::crew::{Crew, Death, Forked, Step, Watch};
+use super::crew::{Crew, Death, Forked, Post, Step, Watch};
+use super::log::millis;
 use super::master::Office;
 use super::successor::{Candidacy, Candidate, end_of};
 use super::watches::Watches;
-use super::word::{Speaker, Word};
-use super::{Fate, failed, listen, say, wait, watch};
+use super::word::Word;
+use super::{Fate, failed, listen, take_role, wait, watch};
 pub(super) use births::Birth;
 use births::Inheritance;
+use words::Words;
 
 const SIGNALS: Token = Token(0);
 const DRAIN: Token = Token(1);
@@ -66,20 +70,6 @@ pub(super) struct Publisher<'c> {
     doubts: u64,
 }
 
-/// What a leader and its workers tell each other.
-struct Words {
-    /// To the workers, to look at the board; said in office.
-    say_look: Option<Speaker>,
-    look: Word,
-    /// The same once more, by the leader's end.
-    _say_gone: Speaker,
-    gone: Word,
-    /// From the first workers, that they are ready; theirs alone once they are there.
-    say_ready: Option<Speaker>,
-    /// Held so that the poll can say it.
-    _ready: Word,
-}
-
 /// A successor at work.
 struct Successor {
     pid: Pid,
@@ -87,6 +77,8 @@ struct Successor {
     superseded: Word,
     /// Before it began, in a time since 1970.
     began: Duration,
+    /// How often a look was asked for before it began.
+    reloads: u64,
     is_late: bool,
 }
 
@@ -104,7 +96,7 @@ impl<'c> Publisher<'c> {
         let pace = Pace { rescan: FIRST_RETRY, ..pace(&office) };
         let site = Site::awaited(&office.rules);
         let watches = Watches::new(false);
-        let workers = crew(&office, posts, now).put_off(now + FIRST_SITE);
+        let workers = crew(&office, row, posts, now).put_off(now + FIRST_SITE);
         let mut first = Self::new(office, (site, 0), row, watches, None)?;
         first.workers = workers;
         first.words.say_look = None;
@@ -140,9 +132,10 @@ impl<'c> Publisher<'c> {
         office.nudge.watch(&poll, NUDGE)?;
         watches.register(&poll, CHANGES)?;
         let words = Words::new(&poll)?;
+        take_role(row, Role::Publisher, generation);
         let (board, now) = (office.board, Instant::now());
         let reloads = candidacy.as_ref().map_or(board.reloads(), |candidacy| candidacy.reloads);
-        let workers = crew(&office, office.allowance.workers, now);
+        let workers = crew(&office, row, office.allowance.workers, now);
         Ok(Self {
             site,
             generation,
@@ -172,7 +165,7 @@ impl<'c> Publisher<'c> {
         loop {
             let mut wake_at = match self.workers.act(now)? {
                 Step::Wait(until) => until,
-                Step::Born(row) => return Ok(Fate::Born(Birth::Worker(self.into_seat(row)))),
+                Step::Born(_, row) => return Ok(Fate::Born(Birth::Worker(self.into_seat(row)))),
                 Step::End => return Ok(Fate::Done(0)),
             };
             if !self.workers.is_empty() {
@@ -236,7 +229,9 @@ impl<'c> Publisher<'c> {
         let board = self.office.board;
         board.lead(getpid().as_raw());
         board.serve(self.generation);
-        board.set_outcome(Outcome::Ready);
+        board.set_facts(candidacy.facts(millis()));
+        board.settle(candidacy.reloads, Outcome::Ready);
+        self.log_look(Outcome::Ready, candidacy.changed);
         self.row.set_ready();
         self.words.say_look = None;
         let has_news = self.succession.has_wish() || candidacy.is_partial;
@@ -247,8 +242,14 @@ impl<'c> Publisher<'c> {
         if self.site.grade() < Grade::Full {
             self.succession.handle(Event::Asked, now);
         }
-        candidacy.announce(now);
+        candidacy.announce(&self.office.log, now);
         Ok(())
+    }
+
+    /// Keeps word of a look, for the status page.
+    fn log_look(&self, outcome: Outcome, changed: u64) {
+        let board = self.office.board;
+        board.log_look(Look { at: millis(), outcome, generation: board.serving(), changed });
     }
 
     /// Forks a successor if it is time; what it is to do, in that child.
@@ -269,7 +270,9 @@ impl<'c> Publisher<'c> {
         let errand = match self.succession.poll_action(has_room, now) {
             None => return Ok(None),
             Some(Action::Cut) => {
-                say("former generations leave too few processes for the next one; ending them");
+                self.office.log.say(
+                    "former generations leave too few processes for the next one; ending them",
+                );
                 board.cut(self.generation.saturating_sub(1));
                 return Ok(None);
             }
@@ -284,12 +287,16 @@ impl<'c> Publisher<'c> {
             Forked::Parent(pid) => {
                 self.is_short = false;
                 superseded.watch(&self.poll, SUPERSEDED)?;
-                self.successor = Some(Successor { pid, superseded, began, is_late: false });
+                let reloads = self.reloads;
+                self.successor =
+                    Some(Successor { pid, superseded, began, reloads, is_late: false });
                 self.succession.handle(Event::Started, now);
             }
             Forked::Not(reason) => {
                 if !self.is_short {
-                    say(&format!("cannot start a successor: {reason}; trying again"));
+                    self.office
+                        .log
+                        .say(&format!("cannot start a successor: {reason}; trying again"));
                 }
                 self.is_short = true;
                 self.succession.handle(Event::NotStarted, now);
@@ -303,7 +310,9 @@ impl<'c> Publisher<'c> {
         if let Some(successor) = self.successor.as_mut().filter(|other| is_late && !other.is_late) {
             successor.is_late = true;
             let root = self.office.config.root.display();
-            say(&format!("still reading {root}, for more than {} s", LATE.as_secs()));
+            self.office
+                .log
+                .say(&format!("still reading {root}, for more than {} s", LATE.as_secs()));
         }
     }
 
@@ -325,7 +334,7 @@ impl<'c> Publisher<'c> {
                 let line = format!("worker {pid} died before it was ready ({cause})");
                 return Err(Failure::system(line));
             }
-            say(&format!("worker {pid} died ({cause}); starting another"));
+            self.office.log.say(&format!("worker {pid} died ({cause}); starting another"));
         }
         Ok(None)
     }
@@ -343,11 +352,15 @@ impl<'c> Publisher<'c> {
             End::Unchanged => {
                 self.site.is_as_of(successor.began);
                 if self.succession.is_on_request() {
-                    say(&format!("nothing new in {}", self.office.config.root.display()));
+                    self.office
+                        .log
+                        .say(&format!("nothing new in {}", self.office.config.root.display()));
                 }
             }
             End::Died if !self.workers.is_ending() && death.exit_code().is_none() => {
-                say(&format!("a successor died ({}); starting another", death.cause()));
+                self.office
+                    .log
+                    .say(&format!("a successor died ({}); starting another", death.cause()));
             }
             _ => {}
         }
@@ -358,21 +371,14 @@ impl<'c> Publisher<'c> {
             End::Unsettled | End::Died => None,
         };
         if let Some(outcome) = outcome {
-            self.office.board.set_outcome(outcome);
+            let is_news = outcome != self.office.board.outcome() && outcome.is_refusal();
+            if is_news || self.succession.is_on_request() {
+                self.log_look(outcome, 0);
+            }
+            self.office.board.settle(successor.reloads, outcome);
         }
         self.succession.handle(Event::Ended(end), now);
         None
-    }
-}
-
-impl Words {
-    fn new(poll: &Poll) -> Result<Self, Failure> {
-        let (say_look, look) = Word::new()?;
-        let (say_gone, gone) = Word::new()?;
-        let (say_ready, ready) = Word::new()?;
-        ready.watch(poll, READY)?;
-        let (say_look, say_ready) = (Some(say_look), Some(say_ready));
-        Ok(Self { say_look, look, _say_gone: say_gone, gone, say_ready, _ready: ready })
     }
 }
 
@@ -381,7 +387,8 @@ fn pace(office: &Office<'_>) -> Pace {
     Pace { settle, rescan, crowd_max: drain_timeout }
 }
 
-fn crew(office: &Office<'_>, posts: usize, now: Instant) -> Crew {
-    let (watchdog, board) = (office.config.watchdog, office.board);
-    Crew::new("worker", posts, Watch::FromBirth, watchdog, board, now)
+fn crew(office: &Office<'_>, row: Row<'static>, posts: usize, now: Instant) -> Crew {
+    let post = Post { role: Role::Worker, watch: Watch::FromBirth };
+    let (watchdog, own) = (office.config.watchdog, (office.board, row));
+    Crew::new(vec![post; posts], watchdog, own, Rc::clone(&office.log), now)
 }

@@ -7,17 +7,18 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::unistd::Pid;
 
-use crate::board::{self, Row};
+use crate::board::{Facts, Role, Row};
 use crate::failure::Failure;
 use crate::site::{CompileError, Compiled, Grade, Job, Outcome, Patience, Root, Site, compile};
 use crate::succession::{End, Errand};
 
 use super::crew::Death;
 use super::figures::{bytes, counted};
+use super::log::Log;
 use super::master::Office;
 use super::watches::Watches;
 use super::word::Speaker;
-use super::{Fate, bind_to_parent, listen, say};
+use super::{Fate, bind_to_parent, listen, take_role};
 
 /// Most warnings of a compile that are shown one by one.
 const WARNINGS_MAX: usize = 10;
@@ -61,14 +62,22 @@ pub(super) struct Candidacy {
     pub(super) look: Duration,
     /// How often a look was asked for that this one has answered.
     pub(super) reloads: u64,
+    /// How many files are not as they were.
+    pub(super) changed: u64,
+    facts: Facts,
 }
 
 impl Candidacy {
     /// Says that it serves.
-    pub(super) fn announce(&self, now: Instant) {
+    pub(super) fn announce(&self, log: &Log, now: Instant) {
         let took = now.saturating_duration_since(self.since).as_micros();
         let (whole, tenth) = (took / 1000, took % 1000 / 100);
-        say(&format!("{}, ready in {whole}.{tenth} ms", self.announcement));
+        log.say(&format!("{}, ready in {whole}.{tenth} ms", self.announcement));
+    }
+
+    /// What the generation is, that serves `since`, in milliseconds since 1970.
+    pub(super) fn facts(&self, since: u64) -> Facts {
+        Facts { since, ..self.facts }
     }
 }
 
@@ -79,6 +88,7 @@ impl<'c> Heir<'c> {
     /// What the user has to mend before there can be a first site, and what the system refuses.
     pub(super) fn compile(self) -> Result<Fate<Candidate<'c>>, Failure> {
         bind_to_parent(self.leader)?;
+        take_role(self.row, Role::Successor, self.office.board.serving());
         let Self { office, old, row, errand, has_said_lack, say_superseded, .. } = self;
         let (board, config, began) = (office.board, office.config, Instant::now());
         let reloads = board.reloads();
@@ -110,7 +120,9 @@ impl<'c> Heir<'c> {
         };
         if let Some(reason) = watches.lack().filter(|_| config.watch && !has_said_lack) {
             let rescan = humantime::format_duration(config.rescan);
-            say(&format!("some changes are noticed only every {rescan} (--rescan): {reason}"));
+            office
+                .log
+                .say(&format!("some changes are noticed only every {rescan} (--rescan): {reason}"));
         }
         // A first look at all files tells nothing about how long the next one takes.
         let is_usual = before == Some(Grade::Full);
@@ -122,8 +134,17 @@ impl<'c> Heir<'c> {
             is_partial: compiled.is_partial,
             look: if is_usual { began.elapsed() } else { Duration::ZERO },
             reloads,
+            changed: compiled.changed as u64,
+            facts: Facts {
+                files: compiled.files as u64,
+                bytes: compiled.bytes,
+                held: compiled.held,
+                twins: compiled.twins as u64,
+                took: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+                since: 0,
+            },
         };
-        warn(&compiled.warnings);
+        warn(&office.log, &compiled.warnings);
         let (site, generation) = (compiled.site, board.next_generation());
         Ok(Fate::Born(Candidate { office, site, generation, row, watches, candidacy }))
     }
@@ -165,18 +186,19 @@ pub(super) fn end_of(death: &Death) -> End {
 /// Says why there is no new site, unless the look before had to say so too.
 fn refuse(office: &Office<'_>, error: &CompileError) -> End {
     let root = office.config.root.display();
+    let reason = error.to_string();
     let (end, line) = match error {
         CompileError::Unsettled(_) => return End::Unsettled,
         CompileError::LostIndex => (
             End::LostIndex,
             format!("{root}: index.html is gone; what there was is served until this has lasted"),
         ),
-        _ => (End::Refused, format!("{root}: {error}; what there was before is served on")),
+        _ => (End::Refused, format!("{root}: {reason}; what there was before is served on")),
     };
-    let was_said =
-        matches!(office.board.outcome(), board::Outcome::Refused | board::Outcome::LostIndex);
+    let was_said = office.board.outcome().is_refusal() && office.board.reason() == reason;
+    office.board.set_reason(&reason);
     if !was_said {
-        say(&line);
+        office.log.say(&line);
     }
     end
 }
@@ -194,10 +216,10 @@ fn wait_for_first<Next>(office: &Office<'_>, error: &CompileError) -> Result<Fat
     }
 }
 
-fn warn(warnings: &[String]) {
-    warnings.iter().take(WARNINGS_MAX).for_each(|warning| say(warning));
+fn warn(log: &Log, warnings: &[String]) {
+    warnings.iter().take(WARNINGS_MAX).for_each(|warning| log.say(warning));
     if warnings.len() > WARNINGS_MAX {
-        say(&format!("and {} more like these", warnings.len() - WARNINGS_MAX));
+        log.say(&format!("and {} more like these", warnings.len() - WARNINGS_MAX));
     }
 }
 
@@ -217,7 +239,9 @@ fn announcement(office: &Office<'_>, compiled: &Compiled, before: Option<Grade>)
             let urls: Vec<_> = addresses.map(listen::url).collect();
             let workers = counted(office.allowance.workers as u64, "worker");
             let (urls, reason) = (urls.join(" and "), office.allowance.reason);
-            format!("{verb} {site} on {urls} with {workers} ({reason})")
+            let admin = office.admin_url.as_ref();
+            let admin = admin.map_or(String::new(), |url| format!(", and how it is on {url}"));
+            format!("{verb} {site} on {urls} with {workers} ({reason}){admin}")
         }
     }
 }

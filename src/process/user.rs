@@ -4,15 +4,16 @@ use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 
 use crate::config::User;
 use crate::failure::Failure;
+use crate::log::Style;
 
-use super::say;
+use super::log::say;
 
 /// Becomes the user that was asked for, or the default one if tine was started as root.
 ///
 /// # Errors
 /// If the kernel refuses what was asked for. What is only the default is a wish: in a container
 /// without capabilities even root may not become another, and needs not.
-pub(super) fn change(wanted: Option<User>) -> Result<(), Failure> {
+pub(super) fn change(wanted: Option<User>, style: Style) -> Result<(), Failure> {
     let Some(user) = wanted.or_else(|| Uid::effective().is_root().then_some(User::DEFAULT)) else {
         return Ok(());
     };
@@ -30,7 +31,8 @@ pub(super) fn change(wanted: Option<User>) -> Result<(), Failure> {
             errno.desc()
         ))),
         Err(errno) => {
-            say(&format!("serving as root: cannot become user {uid}:{gid}: {}", errno.desc()));
+            let reason = errno.desc();
+            say(style, &format!("serving as root: cannot become user {uid}:{gid}: {reason}"));
             Ok(())
         }
     }

@@ -32,9 +32,14 @@ impl Word {
         Ok((Speaker(speaker), Self(word)))
     }
 
+    /// What poll(2) says once it is said.
+    pub(super) fn awaited(&self) -> PollFd<'_> {
+        PollFd::new(self.0.as_fd(), PollFlags::empty())
+    }
+
     /// Whether it is said.
     pub(super) fn is_said(&self) -> bool {
-        let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
+        let mut fds = [self.awaited()];
         poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 

@@ -1,18 +1,23 @@
 //! A worker: one loop that accepts connections and takes each one on as far as its socket lets it.
 
 mod moves;
+mod seat;
 
 use std::io;
-use std::net;
+use std::mem;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+use nix::unistd::getpid;
 
-use crate::board::{Board, Counter, Row};
-use crate::conn::{Conn, Phase, Turn};
+use crate::board::{self, Board, Counter, Ending, Role, Row};
+use crate::conn::{Conn, Phase, Subject, Turn};
 use crate::failure::Failure;
 use crate::http::limits::Limits;
+use crate::log::Ledger;
+use crate::peer::Trusted;
 use crate::site::Site;
 use crate::sys::door;
 
@@ -21,8 +26,10 @@ use super::handover::Handover;
 use super::link::{Link, Progress};
 use super::links::Links;
 use super::listeners::{Accepted, Listeners};
-use super::word::{Speaker, Word};
-use super::{failed, wait};
+use super::log::{ATOM, Answers};
+use super::word::Word;
+use super::{failed, take_role, wait};
+pub use seat::Seat;
 
 const DRAIN: Token = Token(0);
 const LEAVE: Token = Token(1);
@@ -45,36 +52,6 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// The same while draining, when somebody waits for the end.
 const DRAIN_SWEEP: Duration = Duration::from_millis(50);
 
-/// What a worker is born with.
-pub struct Seat {
-    /// What there is to serve; shared with all workers by fork, and never changed.
-    pub site: Site,
-    /// The generation that it belongs to.
-    pub generation: u64,
-    /// Where it stands which generation serves.
-    pub board: Board<'static>,
-    /// This worker's own row there.
-    pub row: Row<'static>,
-    /// Shared with all workers: the queue belongs to the listener and to none of them.
-    pub listeners: Vec<net::TcpListener>,
-    /// Where connections of former generations come from, and where those of this one will go.
-    pub handover: Handover,
-    /// Most connections at the same time.
-    pub connections_max: usize,
-    /// From the publisher, to its workers: to look at the board.
-    pub look: Word,
-    /// The same once more, by the publisher's end.
-    pub gone: Word,
-    /// From the first workers of a generation, to their publisher: that they are ready.
-    pub ready: Option<Speaker>,
-    /// From the master, to everybody: to drain, and leave then.
-    pub drain: Word,
-    /// From the master, to everybody: to leave at once.
-    pub leave: Word,
-    /// How long answers in flight may take at the end.
-    pub drain_timeout: Duration,
-}
-
 /// A process that serves.
 pub struct Worker<'l> {
     desk: Desk<'l>,
@@ -87,6 +64,8 @@ pub struct Worker<'l> {
     has_way: bool,
     links: Links<'static>,
     connections_max: usize,
+    trusted: Trusted,
+    has_preface: bool,
     /// How many links there were when nothing was left to accept with; until there are fewer, or
     /// for the rest of a second, that is not tried again.
     shortage: Option<usize>,
@@ -106,6 +85,8 @@ struct Desk<'l> {
     site: &'static Site,
     limits: &'l Limits,
     row: Row<'static>,
+    answers: Answers,
+    ledger: Ledger,
     clock: Clock,
     phase: Phase,
     input: Box<[u8]>,
@@ -120,7 +101,9 @@ impl<'l> Worker<'l> {
     pub fn take(seat: Seat, limits: &'l Limits) -> Result<Self, Failure> {
         // It lives as long as this process.
         let site: &'static Site = Box::leak(Box::new(seat.site));
-        let Seat { generation, board, row, listeners, handover, connections_max, .. } = seat;
+        let Seat { generation, board, row, answers, listeners, handover, connections_max, .. } =
+            seat;
+        take_role(row, Role::Worker, generation);
         // A poll of its own: an inherited one would be the publisher's still.
         let poll = Poll::new().map_err(failed("cannot watch for events"))?;
         seat.drain.watch(&poll, DRAIN)?;
@@ -135,6 +118,12 @@ impl<'l> Worker<'l> {
             site,
             limits,
             row,
+            ledger: Ledger::new(
+                answers.style,
+                (generation, getpid().as_raw()),
+                seat.trusted.clone(),
+            ),
+            answers,
             clock: Clock::new(site.extra()),
             phase: Phase::Serving,
             input: vec![0; INPUT].into(),
@@ -149,6 +138,8 @@ impl<'l> Worker<'l> {
             has_way: true,
             links: Links::new(),
             connections_max,
+            trusted: seat.trusted,
+            has_preface: seat.has_preface,
             shortage: None,
             board,
             generation,
@@ -174,8 +165,8 @@ impl<'l> Worker<'l> {
 
             for event in &events {
                 match event.token() {
-                    DRAIN => self.drain(),
-                    LEAVE => return Ok(()),
+                    DRAIN => self.look(),
+                    LEAVE => self.leave_at = Some(self.desk.clock.now()),
                     ARRIVAL => self.has_arrivals = true,
                     ROOM => self.has_way = true,
                     LOOK => {
@@ -189,6 +180,7 @@ impl<'l> Worker<'l> {
                     Token(token) => {
                         let (mut turn, input) = self.desk.turn();
                         self.links.ready(token - LINKS, event, input, &mut turn);
+                        self.desk.log(ATOM);
                     }
                 }
             }
@@ -196,22 +188,27 @@ impl<'l> Worker<'l> {
             self.links.pump_unfinished(input, &mut turn);
             if self.desk.clock.now() >= sweep_at {
                 self.sweep();
-                let is_draining = self.desk.phase == Phase::Draining;
-                let pause = if is_draining { DRAIN_SWEEP } else { SWEEP };
+                let is_leaving = matches!(self.desk.phase, Phase::Leaving | Phase::Draining);
+                let pause = if is_leaving { DRAIN_SWEEP } else { SWEEP };
                 sweep_at = self.desk.clock.now() + pause;
             }
             let has_queued = self.accept();
             let has_arrivals = self.adopt();
             self.hand_over();
             is_busy = has_queued || has_arrivals || self.links.has_unfinished();
+            self.desk.row.set_open(self.links.len());
+            self.desk.log(0);
         }
+        let (mut turn, _) = self.desk.turn();
+        self.links.close_all(&mut turn);
+        self.desk.answers.take_last(&mut self.desk.ledger, self.desk.row);
         Ok(())
     }
 
     fn is_done(&self) -> bool {
         let is_late = self.leave_at.is_some_and(|leave_at| leave_at <= self.desk.clock.now());
         is_late
-            || self.desk.phase != Phase::Serving
+            || matches!(self.desk.phase, Phase::Retiring | Phase::Draining)
                 && self.links.is_empty()
                 && self.listeners.have_ended()
     }
@@ -230,11 +227,11 @@ impl<'l> Worker<'l> {
                 return false;
             }
             match self.listeners.accept() {
-                Accepted::Connection(stream) => {
+                Accepted::Connection(stream, peer) => {
                     if self.links.len() >= self.connections_max {
                         self.make_room();
                     }
-                    self.welcome(stream);
+                    self.welcome(stream, peer);
                 }
                 Accepted::Nothing => return false,
                 Accepted::Shortage if !has_made_room && self.make_room() => has_made_room = true,
@@ -259,13 +256,15 @@ impl<'l> Worker<'l> {
 
     /// Starts with a connection. Mostly its request is there already; if it is answered and over
     /// at once, nobody had to watch it.
-    fn welcome(&mut self, stream: TcpStream) {
+    fn welcome(&mut self, stream: TcpStream, peer: IpAddr) {
         self.desk.row.add(Counter::Accepted, 1);
         if self.desk.phase == Phase::Draining && door::reopen(&stream).is_err() {
+            self.desk.row.add(Counter::Refused, 1);
             return;
         }
+        let has_preface = self.has_preface && self.trusted.has(peer);
         let (mut turn, input) = self.desk.turn();
-        let mut link = Link::new(stream, Conn::new(&turn));
+        let mut link = Link::new(stream, Conn::new(peer, has_preface, &turn));
         let progress = link.pump(input, &mut turn);
         self.keep(link, progress);
     }
@@ -282,6 +281,10 @@ impl<'l> Worker<'l> {
         // Without memory to watch it, the connection is closed.
         if watch_link(&self.poll, &mut link, key).is_ok() {
             self.links.insert(link, progress);
+        } else {
+            self.desk.row.add(Counter::Refused, 1);
+            let (mut turn, _) = self.desk.turn();
+            link.close(Ending::Broken, &mut turn);
         }
     }
 
@@ -296,23 +299,35 @@ impl<'l> Worker<'l> {
             // Without memory to hear of it, the way is tried once a second.
             let _ = self.handover.watch_entrance(&self.poll, ROOM);
         }
+        match self.board.phase() {
+            board::Phase::Serving => {}
+            board::Phase::Leaving => self.leave(),
+            board::Phase::Draining => self.drain(),
+        }
         if self.board.is_cut(self.generation) {
             self.leave_at = Some(self.desk.clock.now());
         }
     }
 
-    /// Begins to leave: every answer is its connection's last, and what is queued is still taken
-    /// until the master ends the listeners.
-    fn drain(&mut self) {
-        let was_retiring = self.desk.phase == Phase::Retiring;
-        self.desk.phase = Phase::Draining;
-        if was_retiring {
+    /// Begins to leave: every answer is its connection's last.
+    fn leave(&mut self) {
+        let former = mem::replace(&mut self.desk.phase, Phase::Leaving);
+        if former == Phase::Retiring {
             // What was to be handed over is answered here.
             for key in self.links.keys_to_give(self.desk.clock.now()) {
                 let (mut turn, input) = self.desk.turn();
                 self.links.resume(key, input, &mut turn);
             }
         }
+    }
+
+    /// Takes nobody any more but what is queued, until the master ends the listeners.
+    fn drain(&mut self) {
+        if self.desk.phase == Phase::Draining {
+            return;
+        }
+        self.leave();
+        self.desk.phase = Phase::Draining;
         self.leave_at.get_or_insert(self.desk.clock.now() + self.drain_timeout);
         for (_, link) in self.links.iter_mut() {
             // It may have come in behind a door that was shut already.
@@ -341,8 +356,16 @@ fn watch_link(poll: &Poll, link: &mut Link<'_>, key: usize) -> io::Result<()> {
 impl Desk<'_> {
     /// This turn's circumstances, and the buffer to read into.
     fn turn(&mut self) -> (Turn<'_, 'static>, &mut [u8]) {
-        let Self { site, limits, row, clock, phase, input, spare } = self;
-        let (now, endings) = (clock.now(), clock.endings());
-        (Turn { site, limits, now, endings, phase: *phase, row: *row, spare }, input)
+        let Self { site, limits, row, ledger, clock, phase, input, spare, .. } = self;
+        let (subject, now, millis) = (Subject::Site(site), clock.now(), clock.millis());
+        let (endings, phase, row) = (clock.endings(), *phase, *row);
+        (Turn { subject, limits, now, millis, endings, phase, row, spare, ledger }, input)
+    }
+
+    /// Hands on what is to be logged, once there is enough, or at the end of a turn.
+    fn log(&mut self, least: usize) {
+        if self.ledger.len() > least {
+            self.answers.take(&mut self.ledger);
+        }
     }
 }

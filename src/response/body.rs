@@ -46,6 +46,7 @@ pub struct Slice<'r> {
 pub(super) enum Body<'s> {
     Empty,
     Held(&'s [u8]),
+    Made(Vec<u8>),
     File(FileBody<'s>),
     /// Apart, since it is large and rare.
     Several(Box<Several<'s>>),

@@ -50,6 +50,8 @@ pub struct Compiled {
     pub files: usize,
     /// How many bytes these have in all.
     pub bytes: u64,
+    /// How many bytes are held in memory, heads and gzip twins among them.
+    pub held: u64,
     /// How many of them were not taken over from the site before it.
     pub changed: usize,
     /// How many gzip twins were made of them.
@@ -249,5 +251,6 @@ fn finish(draft: Draft, root: Root, job: &Job<'_>, old: Site, mut memory_left: u
         site.make_twins(job.rules.limits.gzip_max, &mut memory_left);
     }
     let twins = site.twins();
-    Compiled { site, files, bytes, changed, twins, is_partial: false, warnings }
+    let held = job.rules.limits.memory_max.saturating_sub(memory_left);
+    Compiled { site, files, bytes, held, changed, twins, is_partial: false, warnings }
 }

@@ -25,8 +25,7 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_tine");
 /// The answer to a missing file.
 pub const MISSING: &[u8] = b"<h1>sorry,file not found</h1>";
 
-pub use self::family::children;
-use self::family::is_one_generation;
+pub use self::family::{attendant, children, is_one_generation};
 
 /// A folder to serve, readable for whoever serves it.
 pub struct Folder(TempDir);
@@ -71,6 +70,10 @@ fn allow_all(path: &Path) {
 pub struct Tine {
     child: Child,
     pub address: SocketAddr,
+    /// Where it says how it is; that is nowhere by default.
+    pub admin: Option<SocketAddr>,
+    /// What it logs of answers, if that is listened to.
+    pub answers: Option<Receiver<String>>,
     /// What it says, line by line.
     said: Receiver<String>,
     /// What it said before it served.
@@ -96,17 +99,35 @@ impl Tine {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let said = lines_of(child.stderr.take().unwrap());
         let mut tine = Self {
-            child,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            admin: None,
+            answers: child.stdout.take().map(lines_of),
+            child,
             said,
             warnings: Vec::new(),
             start_line: String::new(),
         };
         (tine.warnings, tine.start_line) = tine.lines_until(" ready in ");
-        let url = tine.start_line.split_once("http://").expect("a URL").1;
-        let authority = url.split_once('/').expect("a path").0.replace("localhost", "127.0.0.1");
-        tine.address = authority.parse().unwrap();
+        let mut addresses = tine.start_line.split("http://").skip(1).map(|url| {
+            let authority = url.split_once('/').expect("a path").0;
+            authority.replace("localhost", "127.0.0.1").parse().unwrap()
+        });
+        tine.address = addresses.next().expect("a URL");
+        let is_told = tine.start_line.contains("how it is on");
+        tine.admin = addresses.last().filter(|_| is_told);
         tine
+    }
+
+    /// The next line that is logged of an answer.
+    pub fn logged(&self) -> String {
+        self.answers.as_ref().unwrap().recv_timeout(PATIENCE).expect("a line")
+    }
+
+    /// Asks how it is.
+    pub fn ask(&self, request: impl AsRef<[u8]>) -> Answer {
+        let mut client = Client::connect(self.admin.expect("an admin"));
+        client.send(request);
+        client.answer()
     }
 
     /// Waits until the second generation, which has all that is made of the files, is alone.
@@ -193,8 +214,9 @@ impl Tine {
     pub fn ends_well(&mut self) -> Totals {
         assert_eq!(self.wait().code(), Some(0));
         let lines = self.rest_of_lines();
-        assert_eq!(lines.len(), 1, "{lines:?}");
-        Totals::read(&lines[0])
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].starts_with("tine: told to stop: "), "{lines:?}");
+        Totals::read(&lines[1])
     }
 
     pub fn connect(&self) -> Client {
@@ -241,6 +263,8 @@ pub fn command(folder: &Path) -> Command {
     let mut command = Command::new(words.next().unwrap());
     command.args(words);
     command.arg(folder).env_clear().stdin(Stdio::null()).stdout(Stdio::null());
+    // Many run side by side; and their lines are read by people, and by these tests.
+    command.env("TINE_ADMIN_LISTEN", "off").env("TINE_LOG", "off");
     command
 }
 

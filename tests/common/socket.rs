@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::net::Ipv4Addr;
 use std::os::fd::AsFd as _;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -10,9 +11,10 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use nix::sys::stat::fstat;
 use nix::sys::uio::pread;
 use tine::board::{Board, Row};
-use tine::conn::{Conn, Phase, Turn, Want};
+use tine::conn::{Conn, Phase, Subject, Turn, Want};
 use tine::http::head::Endings;
 use tine::http::limits::Limits;
+use tine::log::Ledger;
 use tine::response::Outgoing;
 use tine::site::Site;
 
@@ -33,6 +35,7 @@ pub struct Sim<'s> {
     phase: Phase,
     words: Vec<AtomicU64>,
     spare: Vec<u8>,
+    ledger: Ledger,
     inbox: VecDeque<u8>,
     has_ended: bool,
     pub has_finished: bool,
@@ -47,15 +50,19 @@ impl<'s> Sim<'s> {
         let words: Vec<_> = (0..Board::words(1)).map(|_| AtomicU64::new(0)).collect();
         let phase = Phase::Serving;
         let row = row(&words);
-        let conn = Conn::new(&Turn {
-            site,
+        let mut ledger = Ledger::off();
+        let turn = Turn {
+            subject: Subject::Site(site),
             limits,
             now,
+            millis: 0,
             endings: &endings,
             phase,
             row,
             spare: &mut spare,
-        });
+            ledger: &mut ledger,
+        };
+        let conn = Conn::new(Ipv4Addr::LOCALHOST.into(), false, &turn);
         Self {
             site,
             limits,
@@ -65,6 +72,7 @@ impl<'s> Sim<'s> {
             phase,
             words,
             spare,
+            ledger,
             inbox: VecDeque::new(),
             has_ended: false,
             has_finished: false,
@@ -98,7 +106,7 @@ impl<'s> Sim<'s> {
 
     pub fn state(&self) -> State {
         match self.conn.want() {
-            Want::Read => State::Reading,
+            Want::Read | Want::Wait => State::Reading,
             Want::Open(_) | Want::Send(_) | Want::Finish => State::Sending,
             Want::Close => State::Closed,
         }
@@ -117,7 +125,7 @@ impl<'s> Sim<'s> {
 
     fn step(&mut self, share: &mut dyn FnMut(usize) -> usize) -> bool {
         let opened = match self.conn.want() {
-            Want::Close => return false,
+            Want::Close | Want::Wait => return false,
             Want::Read => return self.read(share),
             Want::Send(_) => return self.send(share),
             Want::Finish => {
@@ -168,15 +176,16 @@ impl<'s> Sim<'s> {
         let len = share(bytes.len());
         self.sent.extend_from_slice(&bytes[..len]);
         if len > 0 {
-            self.with_turn(|conn, turn| conn.sent(len, turn));
+            self.with_turn(|conn, turn| conn.sent(len, turn.now, turn));
         }
         len > 0
     }
 
     fn with_turn(&mut self, act: impl FnOnce(&mut Conn<'s>, &mut Turn<'_, 's>)) {
-        let Self { site, limits, now, endings, phase, words, spare, conn, .. } = self;
-        let row = row(words);
-        let mut turn = Turn { site, limits, now: *now, endings, phase: *phase, row, spare };
+        let Self { site, limits, now, endings, phase, words, spare, ledger, conn, .. } = self;
+        let (subject, millis, row) = (Subject::Site(site), 0, row(words));
+        let (now, phase) = (*now, *phase);
+        let mut turn = Turn { subject, limits, now, millis, endings, phase, row, spare, ledger };
         act(conn, &mut turn);
     }
 }

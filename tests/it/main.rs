@@ -1,7 +1,9 @@
 //! tine from outside: each test starts the program and talks to it over real sockets.
 
+mod admin;
 mod codings;
 mod crashes;
+mod drain;
 mod exhaustion;
 mod fairness;
 mod files;
@@ -11,7 +13,9 @@ mod golden;
 mod harness;
 mod health;
 mod limits;
+mod logging;
 mod processes;
+mod proxies;
 mod requests;
 mod running;
 mod stopping;

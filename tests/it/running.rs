@@ -92,6 +92,7 @@ fn a_port_without_the_right_to_it_is_said() {
         let mut command = Command::new("setpriv");
         command.args(["--bounding-set=-net_bind_service", "--inh-caps=-net_bind_service"]);
         command.arg(PROGRAM).arg(folder.path()).env_clear();
+        command.args(["--log", "off", "--admin-listen", "off"]);
         command
     } else {
         command(folder.path())

@@ -166,7 +166,7 @@ fn where_not_all_can_be_watched_it_says_so_once_and_looks_by_itself() {
     let script = "echo 3 > /proc/sys/user/max_inotify_watches; exec \"$@\"";
     let mut command = std::process::Command::new("unshare");
     command.args(["--user", "--map-root-user", "sh", "-c", script, "sh", PROGRAM]);
-    command.arg(folder.path()).env_clear();
+    command.arg(folder.path()).args(["--log", "off", "--admin-listen", "off"]).env_clear();
     let args = ["--listen", "127.0.0.1:0", "--user", "0:0", "--rescan", "300ms"];
     let tine = Tine::start(command.args(args).stdin(std::process::Stdio::null()));
     let warning = "some changes are noticed only every 300ms (--rescan): no more watches";

@@ -23,15 +23,18 @@ pub(in crate::process) enum Birth<'c> {
 impl<'c> Publisher<'c> {
     /// What a worker is born with.
     pub(super) fn into_seat(self, row: Row<'static>) -> Seat {
-        let Office { listeners, handover, board, drain, leave, allowance, config, .. } =
+        let Office { listeners, handover, board, answers, drain, leave, allowance, config, .. } =
             self.office;
         Seat {
             site: self.site,
             generation: self.generation,
             board,
             row,
+            answers,
             listeners,
             handover,
+            trusted: config.trusted_proxies.clone(),
+            has_preface: config.proxy_protocol,
             connections_max: allowance.connections_max,
             look: self.words.look,
             gone: self.words.gone,

@@ -1,0 +1,278 @@
+//! Metrics in the OpenMetrics text format, with names and units by Prometheus' conventions.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::board::{
+    Asked, Cause, Class, Counter, Ending, Outcome, Phase, Rejection, Role, TOOK_MAX,
+};
+
+use super::View;
+use super::checks::Probe;
+
+/// All of them, as text.
+pub(super) fn of(view: &View<'_>) -> String {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Readings::take(view)));
+    let mut out = String::new();
+    text::encode(&mut out, &registry).expect("a String takes all that is written");
+    out
+}
+
+/// A label and its values, by their places.
+type Label = (&'static str, fn(usize) -> Option<&'static str>);
+
+static BYTES: Unit = Unit::Bytes;
+static SECONDS: Unit = Unit::Seconds;
+
+/// Counters that stand side by side on the board: for each value of the first label all those of
+/// the second.
+struct Counts {
+    name: &'static str,
+    help: &'static str,
+    unit: Option<&'static Unit>,
+    labels: &'static [Label],
+    first: Counter,
+}
+
+impl Counts {
+    const fn new(name: &'static str, help: &'static str, first: Counter) -> Self {
+        Self { name, help, unit: None, labels: &[], first }
+    }
+
+    const fn by(self, labels: &'static [Label]) -> Self {
+        Self { labels, ..self }
+    }
+}
+
+const METHOD: Label = ("method", |at| Asked::ALL.get(at).map(|asked| asked.name()));
+const CLASS: Label = ("code", |at| Class::ALL.get(at).map(|class| class.name()));
+const CODE: Label = ("code", |at| Rejection::ALL.get(at).map(|why| why.name()));
+const REASON: Label = ("reason", |at| Ending::ALL.get(at).map(|why| why.name()));
+const ROLE: Label = ("role", |at| Role::ALL.get(at).map(|role| role.name()));
+const CAUSE: Label = ("cause", |at| Cause::ALL.get(at).map(|cause| cause.name()));
+const OUTCOME: Label = ("outcome", |at| Outcome::ALL.get(at).map(|outcome| outcome.name()));
+
+static COUNTS: [Counts; 11] = [
+    Counts::new(
+        "tine_http_requests",
+        "Answers by method and status class",
+        Counter::Requests(Asked::Get, Class::Success),
+    )
+    .by(&[METHOD, CLASS]),
+    Counts::new(
+        "tine_http_rejected",
+        "Requests refused before they were understood",
+        Counter::Rejected(Rejection::BadRequest),
+    )
+    .by(&[CODE]),
+    Counts::new("tine_http_answers_cut", "Answers that were cut short", Counter::Cut),
+    Counts {
+        unit: Some(&BYTES),
+        ..Counts::new("tine_http_sent", "Sent to clients, heads included", Counter::Sent)
+    },
+    Counts::new("tine_log_lines_dropped", "Lines of answers not logged", Counter::LostLines),
+    Counts::new("tine_connections_accepted", "Connections accepted", Counter::Accepted),
+    Counts::new(
+        "tine_connections_adopted",
+        "Connections taken over from a former generation",
+        Counter::Adopted,
+    ),
+    Counts::new("tine_connections_refused", "Connections not served", Counter::Refused),
+    Counts::new(
+        "tine_connections_closed",
+        "Connections that have ended",
+        Counter::Ended(Ending::Client),
+    )
+    .by(&[REASON]),
+    Counts::new(
+        "tine_restarts",
+        "Processes that died and were replaced",
+        Counter::Died(Role::Master, Cause::Exit),
+    )
+    .by(&[ROLE, CAUSE]),
+    Counts::new(
+        "tine_files_doubted",
+        "Files that were not what they were when they were read",
+        Counter::Doubted,
+    ),
+];
+
+/// What is measured, and not counted.
+struct Gauge {
+    name: &'static str,
+    help: &'static str,
+    unit: Option<&'static Unit>,
+    value: f64,
+}
+
+/// What is read off the board at one moment.
+struct Readings {
+    /// By the places of the counters.
+    totals: Vec<u64>,
+    gauges: Vec<Gauge>,
+    lost_notices: u64,
+    outcome: usize,
+    arch: &'static str,
+    cpu: f64,
+}
+
+impl fmt::Debug for Readings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Readings")
+    }
+}
+
+impl Collector for Readings {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        for counts in &COUNTS {
+            self.encode_counts(counts, &mut encoder)?;
+        }
+        self.encode_durations(&mut encoder)?;
+        let lost = ConstCounter::new(self.lost_notices);
+        let help = "Lines about tine itself not logged";
+        let name = "tine_log_notices_dropped";
+        lost.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
+        let cpu = ConstCounter::new(self.cpu);
+        let (help, unit) = ("CPU time of all processes", Some(&SECONDS));
+        cpu.encode(encoder.encode_descriptor("process_cpu", help, unit, MetricType::Counter)?)?;
+        for Gauge { name, help, unit, value } in &self.gauges {
+            let metric = encoder.encode_descriptor(name, help, *unit, MetricType::Gauge)?;
+            ConstGauge::new(*value).encode(metric)?;
+        }
+        let labels = [("version", env!("CARGO_PKG_VERSION")), ("arch", self.arch)];
+        let mut metric = encoder.encode_descriptor(
+            "tine_build_info",
+            "What is running",
+            None,
+            MetricType::Gauge,
+        )?;
+        ConstGauge::new(1.0).encode(metric.encode_family(&&labels[..])?)?;
+        let help = "Whether the last look at the folder has come to this";
+        let (label, name_of) = OUTCOME;
+        let mut metric =
+            encoder.encode_descriptor("tine_reload_outcome", help, None, MetricType::Gauge)?;
+        for (at, outcome) in (0..).map_while(name_of).enumerate() {
+            let value = if at == self.outcome { 1.0 } else { 0.0 };
+            ConstGauge::new(value).encode(metric.encode_family(&&[(label, outcome)][..])?)?;
+        }
+        Ok(())
+    }
+}
+
+impl Readings {
+    fn encode_counts(&self, counts: &Counts, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Counts { name, help, unit, labels, first } = counts;
+        let mut metric = encoder.encode_descriptor(name, help, *unit, MetricType::Counter)?;
+        let mut totals = self.totals[first.place()..].iter().copied();
+        if labels.is_empty() {
+            return ConstCounter::new(totals.next().unwrap_or(0)).encode(metric);
+        }
+        let mut sample = |labels: &[(&str, &str)]| {
+            let total = ConstCounter::new(totals.next().unwrap_or(0));
+            total.encode(metric.encode_family(&labels)?)
+        };
+        match labels {
+            [] => Ok(()),
+            [(label, name)] => {
+                (0..).map_while(name).try_for_each(|value| sample(&[(label, value)]))
+            }
+            [(outer, outer_name), (inner, inner_name), ..] => {
+                (0..).map_while(outer_name).try_for_each(|first| {
+                    let mut seconds = (0..).map_while(inner_name);
+                    seconds.try_for_each(|second| sample(&[(outer, first), (inner, second)]))
+                })
+            }
+        }
+    }
+
+    fn encode_durations(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut metric = encoder.encode_descriptor(
+            "tine_http_request_duration",
+            "From the first byte of a request to the last of its answer",
+            Some(&SECONDS),
+            MetricType::Histogram,
+        )?;
+        let took = &self.totals[Counter::Took(0).place()..=Counter::Took(TOOK_MAX.len()).place()];
+        let limits = TOOK_MAX.iter().map(|&(_, seconds)| seconds).chain([f64::MAX]);
+        let buckets: Vec<_> = limits.zip(took.iter().copied()).collect();
+        let in_all = amount(self.totals[Counter::TookInAll.place()]) / 1e9;
+        metric.encode_histogram::<NoLabelSet>(in_all, took.iter().sum(), &buckets, None)
+    }
+
+    fn take(view: &View<'_>) -> Self {
+        let (board, setup, usage) = (view.board, view.setup, (view.usage)());
+        let mut readings = Self {
+            totals: board.totals(),
+            gauges: Vec::new(),
+            lost_notices: board.lost_notices(),
+            outcome: board.outcome() as usize,
+            arch: setup.arch,
+            cpu: usage.cpu,
+        };
+        let rows = board.rows().count();
+        let (is_ready, _) = Probe::Ready.report(view, false);
+        let is_leaving = board.phase() != Phase::Serving;
+        let open = board.rows().map(|row| row.open()).sum();
+        let fresh = view.pulse.fresh_workers(board) as u64;
+        let facts = board.facts();
+        for (name, help, value) in [
+            ("tine_ready", "Whether requests are wanted", is_ready.into()),
+            ("tine_draining", "Whether it was told to stop", is_leaving.into()),
+            ("tine_connections_open", "Connections now", open),
+            ("tine_connections_limit", "Most connections at once", setup.connections() as u64),
+            ("tine_workers", "Workers that serve", fresh),
+            ("tine_workers_wanted", "Workers of a generation", setup.workers as u64),
+            ("tine_processes", "Processes now", (rows - board.free()) as u64),
+            ("tine_processes_limit", "Most processes at once", rows as u64),
+            ("tine_generation", "The generation that serves", board.serving()),
+            ("tine_generation_files", "Files of it", facts.files),
+            ("tine_generation_gzip_twins", "Gzip twins made for it", facts.twins),
+            ("process_max_fds", "Most open descriptors of a process", usage.descriptors_max),
+        ] {
+            readings.add(name, help, None, amount(value));
+        }
+        if let Some(descriptors) = usage.descriptors {
+            let help = "Open descriptors of all processes";
+            readings.add("process_open_fds", help, None, amount(descriptors));
+        }
+        for (name, help, value) in [
+            ("tine_generation_size", "Size of its files", facts.bytes),
+            ("tine_generation_held", "Held in memory of it", facts.held),
+            ("tine_generation_held_limit", "Most that may be held", setup.memory_max),
+            ("process_resident_memory", "Memory of all processes", usage.resident),
+            ("process_virtual_memory", "Memory mapped by all processes", usage.mapped),
+        ] {
+            readings.add(name, help, Some(&BYTES), amount(value));
+        }
+        for (name, help, count, per_second) in [
+            ("tine_generation_load", "How long it took to make", facts.took, 1e6),
+            ("tine_generation_start_time", "Since when it serves", facts.since, 1e3),
+            ("process_start_time", "When tine was started", setup.started, 1e3),
+        ] {
+            readings.add(name, help, Some(&SECONDS), amount(count) / per_second);
+        }
+        readings
+    }
+
+    fn add(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        unit: Option<&'static Unit>,
+        value: f64,
+    ) {
+        self.gauges.push(Gauge { name, help, unit, value });
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "2^53 of anything are enough")]
+fn amount(count: u64) -> f64 {
+    count as f64
+}

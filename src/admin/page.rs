@@ -1,0 +1,297 @@
+//! The status page: one text, with all that it needs, that a browser without scripts shows as well.
+
+use std::fmt::{self, Display, Write as _};
+
+use crate::board::{Phase, Role, Row};
+
+use super::View;
+use super::checks::Probe;
+use super::history::Totals;
+use super::pulse::is_fresh;
+
+const STYLE: &str = concat!("<style>", include_str!("page.css"), "</style>");
+
+/// How often the page looks again, in seconds.
+const SCRIPT: &str = "<script>setInterval(async()=>{try{const r=await fetch('/');\
+    const d=new DOMParser().parseFromString(await r.text(),'text/html');\
+    document.title=d.title;document.querySelector('main').replaceWith(d.querySelector('main'));\
+    document.body.classList.remove('lost')}catch{document.body.classList.add('lost')}},2000)\
+    </script>";
+
+/// The page.
+pub(super) fn of(view: &View<'_>) -> String {
+    let mut page = Page { view, now: Totals::of(view.board), out: String::with_capacity(8192) };
+    page.write().expect("a String takes all that is written");
+    page.out
+}
+
+/// Text from outside, as HTML.
+struct Escaped<'t>(&'t str);
+
+impl Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for letter in self.0.chars() {
+            match letter {
+                '<' => f.write_str("&lt;")?,
+                '&' => f.write_str("&amp;")?,
+                _ => f.write_char(letter)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Page<'p, 'v> {
+    view: &'p View<'v>,
+    now: Totals,
+    out: String,
+}
+
+impl Page<'_, '_> {
+    fn write(&mut self) -> fmt::Result {
+        let (is_ready, reason) = Probe::Ready.report(self.view, false);
+        let state = match (self.view.board.phase(), is_ready) {
+            (Phase::Serving, true) => "ready",
+            (Phase::Serving, false) => "not ready",
+            (phase, _) => phase.name(),
+        };
+        let class = if is_ready { " ready" } else { "" };
+        let root = &self.view.setup.root;
+        write!(
+            self.out,
+            "<!doctype html><html lang=en><meta charset=utf-8><title>tine: {state}</title>\
+             <meta name=viewport content='width=device-width,initial-scale=1'>\
+             <link rel=icon href='data:,'>\
+             <noscript><meta http-equiv=refresh content=5></noscript>{STYLE}<body>\
+             <main><h1>tine is <span class='state{class}'>{state}</span></h1>\
+             <p class=soft>{} &middot; up {}<p class=warn id=lost>There is no answer any more.</p>",
+            Escaped(root),
+            Span(self.view.millis.saturating_sub(self.view.setup.started)),
+        )?;
+        for warning in self.warnings(is_ready, &reason) {
+            write!(self.out, "<p class=warn role=alert>{}</p>", Escaped(&warning))?;
+        }
+        self.write_figures()?;
+        self.write_workers()?;
+        self.write_looks()?;
+        self.write_limits()?;
+        write!(
+            self.out,
+            "<p class=soft>tine {} &middot; <a href=/metrics>metrics</a> &middot; \
+             <a href='/readyz?verbose'>readiness</a> &middot; \
+             <a href='/livez?verbose'>liveness</a> &middot; to have the folder looked at: \
+             <code>curl -X POST</code> to <code>/reload</code></p></main>{SCRIPT}</body></html>",
+            env!("CARGO_PKG_VERSION"),
+        )
+    }
+
+    /// What somebody should do something about, with the mend.
+    fn warnings(&self, is_ready: bool, reason: &str) -> Vec<String> {
+        let (board, setup) = (self.view.board, self.view.setup);
+        let mut warnings = Vec::new();
+        if !is_ready {
+            warnings.push(format!("Not ready: {}.", reason.trim_end().replace('\n', "; ")));
+        }
+        if board.outcome().is_refusal() {
+            let reason = board.reason();
+            warnings.push(format!(
+                "The folder as it is now is not served: {reason}. What there was before is; \
+                 mend the folder."
+            ));
+        }
+        let lately = |get| self.view.history.in_last_minute(&self.now, get);
+        match lately(|totals| totals.lost_lines) {
+            0 => {}
+            lost => warnings.push(format!(
+                "{lost} log lines were lost in the last minute: read standard output faster, or \
+                 say --log off."
+            )),
+        }
+        match lately(|totals| totals.deaths) {
+            0 => {}
+            deaths => warnings.push(format!(
+                "{deaths} processes died in the last minute and were replaced; the log says why."
+            )),
+        }
+        let open: u64 = board.rows().map(|row| row.open()).sum();
+        let most = setup.connections() as u64;
+        if open * 10 > most * 9 {
+            warnings.push(format!(
+                "{open} of {most} connections are in use: raise --connections-max or --workers."
+            ));
+        }
+        if board.serving() > 0 && board.free() < 2 * (1 + setup.workers) {
+            warnings.push(
+                "Downloads keep so many former generations that the next one has to wait: lower \
+                 --drain-timeout, or let changes come more rarely."
+                    .to_owned(),
+            );
+        }
+        warnings
+    }
+
+    fn write_figures(&mut self) -> fmt::Result {
+        let (view, now) = (self.view, &self.now);
+        let (board, facts) = (view.board, view.board.facts());
+        let rate = |get| view.history.rate(now, view.millis, get);
+        let latency = |share| match view.history.latency(now, share) {
+            None => "none".to_owned(),
+            Some(seconds) if seconds.is_infinite() => "over 300 s".to_owned(),
+            Some(seconds) => format!("&le; {}", Micros(micros(seconds))),
+        };
+        let open: u64 = board.rows().map(|row| row.open()).sum();
+        let mut figures = vec![
+            ("answers a second", rate(|totals| totals.answered).to_string()),
+            ("sent a second", Bytes(rate(|totals| totals.sent)).to_string()),
+            ("half of the answers took", latency(50)),
+            ("99 of 100 took", latency(99)),
+            ("connections", open.to_string()),
+            ("answers so far", now.answered.to_string()),
+        ];
+        self.out.push_str("<h2>Now</h2>");
+        write_list(&mut self.out, &figures)?;
+        if board.serving() == 0 {
+            return Ok(());
+        }
+        figures = vec![
+            ("serves for", Span(view.millis.saturating_sub(facts.since)).to_string()),
+            ("files", facts.files.to_string()),
+            ("size", Bytes(facts.bytes).to_string()),
+            ("held in memory", Bytes(facts.held).to_string()),
+            ("gzip twins", facts.twins.to_string()),
+            ("made in", Micros(facts.took).to_string()),
+        ];
+        write!(self.out, "<h2>Generation {}</h2>", board.serving())?;
+        write_list(&mut self.out, &figures)
+    }
+
+    fn write_workers(&mut self) -> fmt::Result {
+        let (view, board) = (self.view, self.view.board);
+        self.out.push_str(
+            "<h2>Workers</h2><div class=table><table><thead><tr><th>process<th>generation<th>state\
+             <th class=n>connections<th class=n>answers a second<tbody>",
+        );
+        let all: Vec<Row<'_>> = board.rows().collect();
+        for (row, silent) in view.pulse.of(board, Role::Worker) {
+            let place = all.iter().position(|other| other.holder() == row.holder()).unwrap_or(0);
+            let answered = row.count(crate::board::Counter::Answered);
+            let rate = view.history.row_rate(place, answered, view.millis);
+            let state = match row.generation().cmp(&board.serving()) {
+                _ if !is_fresh(silent) => "silent",
+                _ if !row.is_ready() => "starting",
+                std::cmp::Ordering::Less => "retiring",
+                std::cmp::Ordering::Equal => "serving",
+                std::cmp::Ordering::Greater => "waiting",
+            };
+            let (pid, generation, open) = (row.holder().unwrap_or(0), row.generation(), row.open());
+            write!(
+                self.out,
+                "<tr><td>{pid}<td>{generation}<td>{state}<td class=n>{open}<td class=n>{rate}"
+            )?;
+        }
+        self.out.push_str("</table></div>");
+        Ok(())
+    }
+
+    fn write_looks(&mut self) -> fmt::Result {
+        self.out.push_str(
+            "<h2>Looks at the folder</h2><div class=table><table><thead><tr><th>when\
+             <th>outcome<th>generation<th class=n>files changed<tbody>",
+        );
+        for look in self.view.board.looks() {
+            let ago = Span(self.view.millis.saturating_sub(look.at));
+            let (outcome, generation, changed) =
+                (look.outcome.name(), look.generation, look.changed);
+            write!(
+                self.out,
+                "<tr><td>{ago} ago<td>{outcome}<td>{generation}<td class=n>{changed}"
+            )?;
+        }
+        self.out.push_str("</table></div>");
+        Ok(())
+    }
+
+    fn write_limits(&mut self) -> fmt::Result {
+        let (board, setup) = (self.view.board, self.view.setup);
+        let open = board.rows().map(|row| row.open()).sum();
+        let rows = board.rows().count();
+        let in_use = (rows - board.free()) as u64;
+        self.out.push_str(
+            "<h2>Limits</h2><div class=table><table><thead><tr><th>of<th>setting\
+             <th class=n>in use<th class=n>most<th><tbody>",
+        );
+        let connections = setup.connections() as u64;
+        for (of, setting, used, most, is_size) in [
+            ("connections", "--connections-max", open, connections, false),
+            ("held memory", "--memory-max", board.facts().held, setup.memory_max, true),
+            ("processes", "--workers", in_use, rows as u64, false),
+        ] {
+            let show = |count| if is_size { Bytes(count).to_string() } else { count.to_string() };
+            let (shown, limit) = (show(used), show(most));
+            write!(
+                self.out,
+                "<tr><td>{of}<td><code>{setting}</code><td class=n>{shown}<td class=n>{limit}\
+                 <td><meter max={} value={used}></meter>",
+                most.max(1)
+            )?;
+        }
+        self.out.push_str("</table></div>");
+        Ok(())
+    }
+}
+
+fn write_list(out: &mut String, figures: &[(&str, String)]) -> fmt::Result {
+    out.push_str("<dl class=figures>");
+    for (name, value) in figures {
+        write!(out, "<div><dt>{name}<dd>{value}</div>")?;
+    }
+    out.push_str("</dl>");
+    Ok(())
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is 300 s at most")]
+fn micros(seconds: f64) -> u64 {
+    (seconds * 1e6).round() as u64
+}
+
+/// A duration in milliseconds, roughly.
+struct Span(u64);
+
+impl Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0 / 1000;
+        match seconds {
+            0..120 => write!(f, "{seconds} s"),
+            120..7_200 => write!(f, "{} min", seconds / 60),
+            7_200..172_800 => write!(f, "{} h", seconds / 3_600),
+            _ => write!(f, "{} d", seconds / 86_400),
+        }
+    }
+}
+
+/// A duration in microseconds.
+struct Micros(u64);
+
+impl Display for Micros {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0..1_000_000 => write!(f, "{}.{} ms", self.0 / 1000, self.0 % 1000 / 100),
+            _ => write!(f, "{} s", self.0 / 1_000_000),
+        }
+    }
+}
+
+/// A size.
+struct Bytes(u64);
+
+impl Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (unit, name) = match self.0 {
+            0..1_000 => return write!(f, "{} B", self.0),
+            1_000..1_000_000 => (1_000, "kB"),
+            1_000_000..1_000_000_000 => (1_000_000, "MB"),
+            _ => (1_000_000_000, "GB"),
+        };
+        write!(f, "{}.{} {name}", self.0 / unit, self.0 % unit * 10 / unit)
+    }
+}

@@ -1,0 +1,115 @@
+//! The lines of one worker on their way to the log: gathered for a turn, and written by its loop.
+
+use std::net::IpAddr;
+
+use crate::board::{Counter, Row};
+use crate::config::LogFormat;
+use crate::http::request::Request;
+use crate::peer::Trusted;
+
+use super::{LINE_MAX, Line, Record, Stamp, Style};
+
+/// Most that is gathered, in bytes; lines beyond it are lost.
+const PENDING_MAX: usize = 256 * 1024;
+
+/// What is to be logged of a worker's answers.
+#[derive(Debug)]
+pub struct Ledger {
+    style: Style,
+    /// The generation and the worker that it is of.
+    owner: (u64, i32),
+    /// Whose word about a client's address is believed.
+    trusted: Trusted,
+    stamp: Stamp,
+    /// Whole lines.
+    pending: Vec<u8>,
+    /// A record to be used again, so that none has to be allocated.
+    spare: Record,
+}
+
+impl Ledger {
+    /// A ledger with nothing in it.
+    pub fn new(style: Style, owner: (u64, i32), trusted: Trusted) -> Self {
+        let (pending, spare) = (Vec::new(), Record::default());
+        Self { style, owner, trusted, stamp: Stamp::new(0), pending, spare }
+    }
+
+    /// A ledger that nothing is written to.
+    pub fn off() -> Self {
+        let style = Style { format: LogFormat::Off, has_colours: false };
+        Self::new(style, (0, 0), Trusted::default())
+    }
+
+    fn is_off(&self) -> bool {
+        self.style.format == LogFormat::Off
+    }
+
+    /// Takes a request down that came over a connection from `peer`; none if nothing is logged.
+    pub fn record(&mut self, request: &Request<'_, '_>, peer: IpAddr) -> Option<Record> {
+        if self.is_off() {
+            return None;
+        }
+        let mut record = std::mem::take(&mut self.spare);
+        record.client = self.trusted.client_of(request, peer);
+        record.read(request, self.style.format);
+        Some(record)
+    }
+
+    /// Takes down what was not understood.
+    pub fn record_unknown(&mut self, bytes: &[u8], peer: IpAddr) -> Option<Record> {
+        if self.is_off() {
+            return None;
+        }
+        let mut record = std::mem::take(&mut self.spare);
+        record.client = peer;
+        record.read_unknown(bytes);
+        Some(record)
+    }
+
+    /// Adds a line.
+    pub fn write(&mut self, line: &Line<'_>, row: Row<'_>) {
+        if self.pending.len() + LINE_MAX > PENDING_MAX {
+            row.add(Counter::LostLines, 1);
+            return;
+        }
+        let second = line.millis / 1000;
+        if !self.stamp.is_of(second) {
+            self.stamp = Stamp::new(second);
+        }
+        line.write(self.style, &self.stamp, self.owner, &mut self.pending);
+    }
+
+    /// Gives a record back.
+    pub fn give_back(&mut self, record: Record) {
+        self.spare = record;
+    }
+
+    /// As many whole lines as fit `max` bytes, and one at least; nothing if there are none.
+    pub fn chunk(&self, max: usize) -> &[u8] {
+        let most = &self.pending[..max.min(self.pending.len())];
+        let end = most.iter().rposition(|&octet| octet == b'\n').map_or(0, |at| at + 1);
+        &most[..end]
+    }
+
+    /// How much is gathered, in bytes.
+    pub fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Whether nothing is.
+    pub fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Takes note that the first `len` bytes were written.
+    pub fn wrote(&mut self, len: usize) {
+        self.pending.drain(..len);
+    }
+
+    /// Gives up what is gathered.
+    pub fn lose(&mut self, row: Row<'_>) {
+        let lines = self.pending.iter().filter(|&&octet| octet == b'\n').count();
+        row.add(Counter::LostLines, lines as u64);
+        self.pending.clear();
+    }
+}

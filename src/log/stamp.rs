@@ -1,0 +1,82 @@
+//! A second as logs spell it, made once for all lines of that second.
+
+use std::fmt;
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde::{Serialize, Serializer};
+
+use crate::http::date::imf_fixdate;
+
+/// A second since 1970.
+#[derive(Debug)]
+pub(super) struct Stamp {
+    second: u64,
+    /// `1994-11-06T08:49:37`
+    day_and_time: String,
+    /// `06/Nov/1994:08:49:37 +0000`
+    common: String,
+}
+
+impl Stamp {
+    pub(super) fn new(second: u64) -> Self {
+        let time = UNIX_EPOCH + Duration::from_secs(second);
+        let mut day_and_time = humantime::format_rfc3339_seconds(time).to_string();
+        day_and_time.pop();
+        // Sun, 06 Nov 1994 08:49:37 GMT
+        let date = imf_fixdate(second).to_string();
+        let (day, month, year, time) = (&date[5..7], &date[8..11], &date[12..16], &date[17..25]);
+        let common = [day, "/", month, "/", year, ":", time, " +0000"].concat();
+        Self { second, day_and_time, common }
+    }
+
+    pub(super) fn is_of(&self, second: u64) -> bool {
+        self.second == second
+    }
+
+    /// A time of that second, `1994-11-06T08:49:37.042Z` (RFC 3339 §5.6).
+    pub(super) fn at(&self, millis: u64) -> Moment<'_> {
+        Moment { second: self, millis: millis % 1000 }
+    }
+
+    /// `06/Nov/1994:08:49:37 +0000`, as the common log format has it.
+    pub(super) fn common(&self) -> &str {
+        &self.common
+    }
+
+    /// `08:49:37`
+    pub(super) fn clock(&self) -> &str {
+        self.day_and_time.split_once('T').map_or("", |(_, time)| time)
+    }
+}
+
+/// A time, to be spelled where it stands.
+pub(super) struct Moment<'s> {
+    second: &'s Stamp,
+    millis: u64,
+}
+
+impl fmt::Display for Moment<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:03}Z", self.second.day_and_time, self.millis)
+    }
+}
+
+impl Serialize for Moment<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_is_spelled_in_three_ways() {
+        let stamp = Stamp::new(784_111_777);
+        assert_eq!(stamp.at(784_111_777_042).to_string(), "1994-11-06T08:49:37.042Z");
+        assert_eq!(stamp.common(), "06/Nov/1994:08:49:37 +0000");
+        assert_eq!(stamp.clock(), "08:49:37");
+        assert!(stamp.is_of(784_111_777) && !stamp.is_of(784_111_778));
+    }
+}

@@ -1,0 +1,104 @@
+//! How processes say lines: through pipes to the logger, without ever waiting for whoever reads
+//! them. One pipe is for answers and one for tine's own doings, so that neither holds up the other.
+
+use std::io::{IsTerminal as _, Write as _, stderr, stdout};
+use std::os::fd::OwnedFd;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::unistd::{pipe2, write};
+
+use crate::board::{Board, Row};
+use crate::config::{Config, LogFormat};
+use crate::failure::Failure;
+use crate::log::{Ledger, Style, notice};
+
+use super::failed;
+
+/// How much may wait to be read, in bytes, if the system allows it; else 64 KiB.
+const WAITING_MAX: i32 = 1024 * 1024;
+/// What is written at once is not mixed with what others write, up to this many bytes (pipe(7)).
+pub(super) const ATOM: usize = 4096;
+
+/// Where lines about tine itself are said.
+pub struct Log {
+    pub(super) style: Style,
+    board: Board<'static>,
+    pipe: OwnedFd,
+}
+
+/// Where lines about answers are written.
+pub struct Answers {
+    pub(super) style: Style,
+    pipe: OwnedFd,
+}
+
+/// The reading ends, for the logger.
+pub struct Drains {
+    pub(super) answers: OwnedFd,
+    pub(super) notices: OwnedFd,
+}
+
+/// Pipes with nothing in them.
+///
+/// # Errors
+/// If the system refuses a pipe.
+pub fn open(style: Style, board: Board<'static>) -> Result<(Log, Answers, Drains), Failure> {
+    let pipe = || {
+        let flags = OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+        let ends = pipe2(flags).map_err(failed("cannot make a pipe"))?;
+        let _ = fcntl(&ends.1, FcntlArg::F_SETPIPE_SZ(WAITING_MAX));
+        Ok(ends)
+    };
+    let ((answers, written), (notices, said)) = (pipe()?, pipe()?);
+    let log = Log { style, board, pipe: said };
+    Ok((log, Answers { style, pipe: written }, Drains { answers, notices }))
+}
+
+impl Log {
+    /// Says a line about tine itself; one for which there is no room is counted.
+    pub(super) fn say(&self, message: &str) {
+        let line = notice(self.style, millis(), message);
+        if write(&self.pipe, line.as_bytes()).is_err() {
+            self.board.lose_notice();
+        }
+    }
+}
+
+impl Answers {
+    /// Writes what a worker has gathered, as far as there is room.
+    pub(super) fn take(&self, ledger: &mut Ledger) {
+        while !ledger.is_empty() {
+            match write(&self.pipe, ledger.chunk(ATOM)) {
+                Ok(len) => ledger.wrote(len),
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// The same at a worker's end; what there is no room for then is lost.
+    pub(super) fn take_last(&self, ledger: &mut Ledger, row: Row<'_>) {
+        self.take(ledger);
+        ledger.lose(row);
+    }
+}
+
+/// How lines are written by these settings, and by where they go.
+pub fn style(config: &Config) -> Style {
+    let has_colours = stdout().is_terminal();
+    let default = if has_colours { LogFormat::Text } else { LogFormat::Json };
+    Style { format: config.log.unwrap_or(default), has_colours }
+}
+
+/// Says a line about tine itself without the logger: before it is there, and when it is gone.
+/// If nobody listens, nobody is told.
+pub fn say(style: Style, message: &str) {
+    // One write, so that lines of several processes do not mix.
+    let _ = stderr().write_all(notice(style, millis(), message).as_bytes());
+}
+
+/// Milliseconds since 1970.
+pub(super) fn millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

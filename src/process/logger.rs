@@ -1,0 +1,207 @@
+//! The logger: carries lines from the pipes to standard output and standard error. It may wait for
+//! their readers as long as it has to, since nobody waits for it.
+//!
+//! It writes to what poll(2) says has room, and no more than fits that room: a reader that stalls
+//! holds up its own lines only.
+
+use std::io::{self, stderr, stdout};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::{read, write};
+
+use crate::board::{Board, Counter, Role, Row};
+use crate::failure::Failure;
+use crate::log::{Style, notice};
+
+use super::log::{ATOM, Drains, millis};
+use super::word::Word;
+use super::{failed, take_role};
+
+/// How much is read at once, in bytes.
+const INPUT: usize = 64 * 1024;
+/// How often it beats, and looks whether lines were lost.
+const TURN: Duration = Duration::from_secs(1);
+/// After how many turns it is said that lines are lost, although more may be.
+const PATIENCE: u32 = 10;
+
+/// What a logger is born with.
+pub(super) struct Seat {
+    pub(super) drains: Drains,
+    pub(super) style: Style,
+    pub(super) board: Board<'static>,
+    pub(super) row: Row<'static>,
+    /// That there is nothing to come.
+    pub(super) dismissed: Word,
+}
+
+/// A process that writes the log.
+pub(super) struct Logger {
+    board: Board<'static>,
+    row: Row<'static>,
+    style: Style,
+    answers: Stream,
+    notices: Stream,
+    dismissed: Word,
+    lost: Lost,
+}
+
+/// Lines that were lost.
+#[derive(Default)]
+struct Lost {
+    said: u64,
+    seen: u64,
+    /// Turns since some were lost of which nobody was told.
+    turns: u32,
+}
+
+impl Logger {
+    pub(super) fn take(seat: Seat) -> Self {
+        let Seat { drains, style, board, row, dismissed } = seat;
+        take_role(row, Role::Logger, 0);
+        row.set_ready();
+        let answers = Stream::new(drains.answers, stdout().as_fd().try_clone_to_owned());
+        let notices = Stream::new(drains.notices, stderr().as_fd().try_clone_to_owned());
+        // What was lost before is said by now, or nobody knows.
+        let seen = board.total(Counter::LostLines);
+        let lost = Lost { said: seen, seen, turns: 0 };
+        Self { board, row, style, answers, notices, dismissed, lost }
+    }
+
+    /// Writes until there is nothing to come, and for a turn longer if nobody reads.
+    ///
+    /// # Errors
+    /// If it cannot wait.
+    pub(super) fn run(mut self) -> Result<(), Failure> {
+        let mut turn_at = Instant::now();
+        let mut leave_at = None;
+        loop {
+            let now = Instant::now();
+            if now >= turn_at {
+                turn_at = now + TURN;
+                self.row.beat();
+                self.say_losses();
+            }
+            if leave_at.is_none() && self.dismissed.is_said() {
+                leave_at = Some(now + TURN);
+            }
+            let is_done = self.answers.is_empty() && self.notices.is_empty();
+            if leave_at.is_some_and(|leave_at| is_done || leave_at <= now) {
+                self.row.add(Counter::LostLines, self.answers.lose());
+                return Ok(());
+            }
+            let mut fds =
+                [self.answers.awaited(), self.notices.awaited(), self.dismissed.awaited()];
+            // Once it is said, it is always there.
+            let count = if leave_at.is_some() { 2 } else { 3 };
+            let pause = PollTimeout::try_from(turn_at - now).unwrap_or(PollTimeout::ZERO);
+            match poll(&mut fds[..count], pause) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(failed("cannot wait for lines")(errno)),
+            }
+            if let Err(errno) = self.answers.advance() {
+                self.row.add(Counter::LostLines, self.answers.lose());
+                if self.answers.out.take().is_some() {
+                    let reason = errno.desc();
+                    self.say(&format!("the log is lost: cannot write standard output: {reason}"));
+                }
+            }
+            if self.notices.advance().is_err() {
+                (0..self.notices.lose()).for_each(|_| self.board.lose_notice());
+                self.notices.out = None;
+            }
+        }
+    }
+
+    /// Says once how many lines were lost, when no more are, or after a while.
+    fn say_losses(&mut self) {
+        let total = self.board.total(Counter::LostLines);
+        let Lost { said, seen, turns } = self.lost;
+        if self.answers.out.is_none() || total == said {
+            self.lost = Lost { said: total, seen: total, turns: 0 };
+        } else if total == seen || turns >= PATIENCE {
+            self.lost = Lost { said: total, seen: total, turns: 0 };
+            let lines = total - said;
+            self.say(&format!("{lines} lines of the log were lost: its reader was too slow"));
+        } else {
+            self.lost = Lost { said, seen: total, turns: turns + 1 };
+        }
+    }
+
+    fn say(&mut self, message: &str) {
+        let line = notice(self.style, millis(), message);
+        self.notices.bytes.extend_from_slice(line.as_bytes());
+    }
+}
+
+/// Lines on their way from a pipe to where they are read.
+struct Stream {
+    pipe: OwnedFd,
+    /// None if it cannot be written to any more.
+    out: Option<OwnedFd>,
+    /// What is read and not written.
+    bytes: Vec<u8>,
+    /// Whether the pipe had nothing when it was last looked at.
+    was_empty: bool,
+}
+
+impl Stream {
+    fn new(pipe: OwnedFd, out: io::Result<OwnedFd>) -> Self {
+        Self { pipe, out: out.ok(), bytes: Vec::new(), was_empty: false }
+    }
+
+    /// What has to happen before there is something to do.
+    fn awaited(&self) -> PollFd<'_> {
+        match &self.out {
+            Some(out) if !self.chunk().is_empty() => PollFd::new(out.as_fd(), PollFlags::POLLOUT),
+            _ => PollFd::new(self.pipe.as_fd(), PollFlags::POLLIN),
+        }
+    }
+
+    /// Whether all is written that was there.
+    fn is_empty(&self) -> bool {
+        self.was_empty && self.chunk().is_empty()
+    }
+
+    /// As many whole lines as can be written at once.
+    fn chunk(&self) -> &[u8] {
+        let most = &self.bytes[..self.bytes.len().min(ATOM)];
+        let end = most.iter().rposition(|&octet| octet == b'\n').map_or(0, |at| at + 1);
+        &most[..end]
+    }
+
+    /// Reads, or writes, if that can be done now.
+    ///
+    /// # Errors
+    /// If the lines that it has cannot be written, now or ever.
+    fn advance(&mut self) -> Result<(), Errno> {
+        if self.chunk().is_empty() {
+            let mut input = [0; INPUT];
+            let len = read(&self.pipe, &mut input).unwrap_or(0);
+            self.was_empty = len == 0;
+            self.bytes.extend_from_slice(&input[..len]);
+        }
+        while !self.chunk().is_empty() {
+            let out = self.out.as_ref().ok_or(Errno::EBADF)?;
+            let mut fds = [PollFd::new(out.as_fd(), PollFlags::POLLOUT)];
+            if poll(&mut fds, PollTimeout::ZERO).unwrap_or(0) == 0 {
+                return Ok(());
+            }
+            match write(out, self.chunk()) {
+                Ok(len) => drop(self.bytes.drain(..len)),
+                Err(Errno::EAGAIN | Errno::EINTR) => return Ok(()),
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives up what is read; how many lines that were.
+    fn lose(&mut self) -> u64 {
+        let lines = self.bytes.iter().filter(|&&octet| octet == b'\n').count() as u64;
+        self.bytes.clear();
+        lines
+    }
+}

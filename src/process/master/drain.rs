@@ -1,0 +1,99 @@
+//! The way out: newcomers are taken for a while, then the door is shut, then the listeners end.
+
+use std::net::TcpListener;
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{Shutdown, shutdown};
+
+use crate::board::Phase;
+use crate::config::Config;
+use crate::sys::door;
+
+use super::Office;
+
+/// How long a listener whose door is shut is left to those half inside, in one step.
+const LISTENER_PAUSE: Duration = Duration::from_millis(20);
+/// What the others have beyond the drain timeout to leave by themselves.
+const LEAVE_TIME: Duration = Duration::from_secs(2);
+
+/// The way out.
+pub(super) struct Drain {
+    step: Step,
+    /// When the listeners end at the latest.
+    latest: Instant,
+}
+
+#[derive(Clone, Copy)]
+enum Step {
+    /// Newcomers are taken until then.
+    Open {
+        until: Instant,
+    },
+    /// Who is half inside is let in; whether anybody is left is looked at then.
+    Shut {
+        look_at: Instant,
+    },
+    Over,
+}
+
+impl Drain {
+    pub(super) fn begin(config: &Config, now: Instant) -> Self {
+        let until = now + config.shutdown_delay;
+        Self { step: Step::Open { until }, latest: until + config.drain_timeout }
+    }
+
+    /// When everybody is to be gone.
+    pub(super) fn deadline(&self) -> Instant {
+        self.latest + LEAVE_TIME
+    }
+
+    /// When there is something to do.
+    pub(super) fn due(&self) -> Option<Instant> {
+        match self.step {
+            Step::Open { until } => Some(until),
+            Step::Shut { look_at } => Some(look_at),
+            Step::Over => None,
+        }
+    }
+
+    /// Does what is due; whether the listeners have just ended.
+    pub(super) fn advance(&mut self, office: &Office<'_>, now: Instant) -> bool {
+        if self.due().is_none_or(|due| now < due) {
+            return false;
+        }
+        let is_over = match self.step {
+            Step::Open { .. } => {
+                office.board.set_phase(Phase::Draining);
+                shut_doors(office);
+                false
+            }
+            _ => now >= self.latest || !office.listeners.iter().any(has_queued),
+        };
+        if is_over {
+            // To close them would do nothing, since others hold copies; to shut them down resets
+            // what is queued still.
+            for listener in &office.listeners {
+                let _ = shutdown(listener.as_raw_fd(), Shutdown::Both);
+            }
+        }
+        let look_at = now + LISTENER_PAUSE;
+        self.step = if is_over { Step::Over } else { Step::Shut { look_at } };
+        is_over
+    }
+}
+
+fn shut_doors(office: &Office<'_>) {
+    for listener in &office.listeners {
+        if let Err(errno) = door::shut(listener) {
+            office.log.say(&format!("connections may be reset at the end: {}", errno.desc()));
+        }
+    }
+}
+
+/// Whether connections wait to be accepted.
+fn has_queued(listener: &TcpListener) -> bool {
+    let mut fds = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+}

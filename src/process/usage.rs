@@ -1,0 +1,83 @@
+//! What the processes have used up, as /proc tells it (proc_pid_stat(5)).
+
+use std::cell::Cell;
+use std::fs;
+
+use nix::sys::resource::{Resource, getrlimit};
+use nix::unistd::{SysconfVar, sysconf};
+
+use crate::admin::Usage;
+use crate::board::Board;
+
+/// Reads what the processes on the board have used.
+pub(super) struct Meter {
+    board: Board<'static>,
+    ticks_per_second: u64,
+    page: u64,
+    /// The most CPU time so far, in ticks. Between a death and its reaping some of it is nobody's.
+    cpu: Cell<u64>,
+}
+
+impl Meter {
+    pub(super) fn new(board: Board<'static>) -> Self {
+        let ask = |what, default| {
+            let told = sysconf(what).ok().flatten();
+            told.and_then(|value| u64::try_from(value).ok()).unwrap_or(default)
+        };
+        Self {
+            board,
+            ticks_per_second: ask(SysconfVar::CLK_TCK, 100).max(1),
+            page: ask(SysconfVar::PAGE_SIZE, 4096),
+            cpu: Cell::new(0),
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "2^53 ticks are enough")]
+    pub(super) fn read(&self) -> Usage {
+        let (mut usage, mut cpu) = (Usage::default(), 0);
+        let mut descriptors = Some(0);
+        for pid in self.board.rows().filter_map(|row| row.holder()) {
+            let Some(stat) = Stat::read(pid) else { continue };
+            cpu += stat.cpu;
+            usage.mapped += stat.mapped;
+            usage.resident += proportional(pid).unwrap_or(stat.resident * self.page);
+            let open = fs::read_dir(format!("/proc/{pid}/fd")).ok().map(Iterator::count);
+            descriptors = descriptors.zip(open).map(|(sum, open)| sum + open as u64);
+        }
+        self.cpu.set(self.cpu.get().max(cpu));
+        usage.cpu = self.cpu.get() as f64 / self.ticks_per_second as f64;
+        usage.descriptors = descriptors;
+        usage.descriptors_max = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
+        usage
+    }
+}
+
+struct Stat {
+    /// Its own and its dead children's, in ticks.
+    cpu: u64,
+    /// In bytes.
+    mapped: u64,
+    /// In pages.
+    resident: u64,
+}
+
+impl Stat {
+    fn read(pid: i32) -> Option<Self> {
+        let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // A name may have blanks and parentheses.
+        let (_, fields) = text.rsplit_once(')')?;
+        let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
+        let number = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok());
+        let cpu = (11..=14).filter_map(number).sum();
+        Some(Self { cpu, mapped: number(20)?, resident: number(21)? })
+    }
+}
+
+/// What a process has of the memory that it shares with others, and all that it does not share, in
+/// bytes; of a process that was root once the system does not say.
+fn proportional(pid: i32) -> Option<u64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+    let kib: u64 = line.split_ascii_whitespace().next()?.parse().ok()?;
+    Some(kib * 1024)
+}
