@@ -294,8 +294,12 @@ impl<'c> Master<'c> {
             0 => String::new(),
             cut => format!(", {} cut short", counted(cut, "answer")),
         };
+        let lost = match total(Counter::LostLines) {
+            0 => String::new(),
+            lost => format!(", {} of the log lost", counted(lost, "line")),
+        };
         let sent = bytes(total(Counter::Sent));
-        let line = format!("done: {answers} on {connections}, {sent}{cut}");
+        let line = format!("done: {answers} on {connections}, {sent}{cut}{lost}");
         say(self.office.log.style, &line);
     }
 

@@ -1,5 +1,5 @@
 //! Starts tine and talks to it. Nothing here sleeps: what is waited for has a deadline.
-#![allow(dead_code, reason = "each of the tests that share this uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "each of the tests that share this uses a part of it")]
 
 #[path = "family.rs"]
 mod family;
@@ -322,6 +322,14 @@ impl Client {
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream, pending: Vec::new() }
+    }
+
+    /// Whether there is an answer at all.
+    pub fn try_get(address: SocketAddr, path: &str) -> Option<()> {
+        TcpStream::connect(address).ok()?;
+        let mut client = Self::connect(address);
+        client.send(get(path));
+        client.try_answer(true).filter(|answer| answer.status() == 200).map(drop)
     }
 
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {

@@ -123,6 +123,30 @@ impl Chromium {
         self.load("Page.navigate", json!({"url": url}));
     }
 
+    /// Pretends to be a screen of that width, in CSS pixels, of somebody who likes that scheme.
+    pub fn look_like(&mut self, scheme: &str, width: u32) {
+        let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
+        self.call("Emulation.setEmulatedMedia", json!({"features": features}));
+        let metrics =
+            json!({"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600});
+        self.call("Emulation.setDeviceMetricsOverride", metrics);
+    }
+
+    pub fn without_scripts(&mut self) {
+        self.call("Emulation.setScriptExecutionDisabled", json!({"value": true}));
+    }
+
+    /// What an element shows, also where no script may run.
+    pub fn text_of(&mut self, selector: &str) -> String {
+        let document = self.call("DOM.getDocument", json!({}));
+        let root = &document["root"]["nodeId"];
+        let found = self.call("DOM.querySelector", json!({"nodeId": root, "selector": selector}));
+        let html = self.call("DOM.getOuterHTML", json!({"nodeId": found["nodeId"]}));
+        let html = html["outerHTML"].as_str().unwrap_or_default().replace("<dd>", "\n");
+        // The tags are taken out; what stands between them is left.
+        html.split('<').map(|part| part.split_once('>').map_or(part, |(_, text)| text)).collect()
+    }
+
     pub fn reload_without_cache(&mut self) {
         self.load("Page.reload", json!({"ignoreCache": true}));
     }

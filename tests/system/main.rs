@@ -18,8 +18,10 @@ mod harness;
 mod kills;
 mod limits;
 mod many;
+mod observe;
 mod peers;
 mod podman;
+mod rollouts;
 mod smuggling;
 mod versions;
 

@@ -9,13 +9,13 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, dup};
 
-use crate::harness::{Client, Folder};
+use crate::harness::{Client, Folder, children, until};
 
 pub struct Peer {
     child: Child,
     pub address: SocketAddr,
     /// Its configuration, and what it writes.
-    _folder: Folder,
+    folder: Folder,
 }
 
 impl Peer {
@@ -23,16 +23,8 @@ impl Peer {
     /// folder.
     pub fn nginx(http: &str) -> Self {
         Self::start("nginx.conf", |listener, folder| {
-            let (address, place) = (listener.local_addr().unwrap(), folder.path().display());
-            let http = http.replace("LISTEN", &address.to_string());
-            let config = format!(
-                "daemon off; user root; worker_processes 1; pid {place}/pid;\n\
-                 error_log {place}/error.log info; events {{}}\nhttp {{\n\
-                 client_body_temp_path {place}/body; proxy_temp_path {place}/proxy;\n\
-                 fastcgi_temp_path {place}/f; uwsgi_temp_path {place}/u;\n\
-                 scgi_temp_path {place}/s;\n{}\n}}\n",
-                http.replace("FOLDER", &place.to_string())
-            );
+            let place = folder.path().display();
+            let config = nginx_config(listener.local_addr().unwrap(), folder, http);
             let mut command = Command::new("nginx");
             command.args([
                 "-c",
@@ -43,6 +35,26 @@ impl Peer {
             // It takes the sockets in this variable for those of an nginx that it replaces.
             (config, command, Some("NGINX"))
         })
+    }
+
+    /// Has nginx read another configuration, and waits until nobody is left who goes by the old one
+    /// for new connections.
+    pub fn reload_nginx(&self, http: &str) {
+        let config = nginx_config(self.address, &self.folder, http);
+        self.folder.write("nginx.conf", config.as_bytes());
+        let master = Pid::from_raw(self.child.id().cast_signed());
+        let before = children(master);
+        kill(master, Signal::SIGHUP).unwrap();
+        until("nginx has new workers", || {
+            children(master).iter().any(|child| !before.contains(child)).then_some(())
+        });
+        until("the old ones are leaving", || {
+            let is_leaving = |pid: &Pid| {
+                let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+                line.is_empty() || String::from_utf8_lossy(&line).contains("shutting down")
+            };
+            before.iter().all(is_leaving).then_some(())
+        });
     }
 
     /// haproxy in front of one server; `LISTEN` in its configuration is its listener.
@@ -72,12 +84,25 @@ impl Peer {
         }
         let errors = fs::File::create(folder.join("stderr")).unwrap();
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors).spawn();
-        Self { child: child.unwrap(), address, _folder: folder }
+        Self { child: child.unwrap(), address, folder }
     }
 
     pub fn connect(&self) -> Client {
         Client::connect(self.address)
     }
+}
+
+fn nginx_config(address: SocketAddr, folder: &Folder, http: &str) -> String {
+    let place = folder.path().display();
+    let http = http.replace("LISTEN", &address.to_string());
+    format!(
+        "daemon off; user root; worker_processes 1; pid {place}/pid;\n\
+         error_log {place}/error.log info; events {{}}\nhttp {{\n\
+         client_body_temp_path {place}/body; proxy_temp_path {place}/proxy;\n\
+         fastcgi_temp_path {place}/f; uwsgi_temp_path {place}/u;\n\
+         scgi_temp_path {place}/s;\n{}\n}}\n",
+        http.replace("FOLDER", &place.to_string())
+    )
 }
 
 impl Drop for Peer {
