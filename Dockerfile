@@ -41,8 +41,9 @@ LABEL org.opencontainers.image.title="tine" \
 COPY --from=build /out/ /
 # Anybody may run it; who has no name needs a number.
 USER 65532:65532
-# A variable and not an argument, so that arguments add to it.
-ENV TINE_ROOT=/html
+# Variables and not arguments, so that arguments add to them. How tine is, is asked from outside.
+ENV TINE_ROOT=/html \
+    TINE_ADMIN_LISTEN=[::]:7789
 EXPOSE 7788 7789
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s CMD ["/tine", "healthcheck"]

@@ -3,6 +3,7 @@
 //!
 //! Whatever comes from outside is escaped: no line can be forged, and no terminal be commanded.
 
+mod json;
 mod ledger;
 mod line;
 mod record;
@@ -50,8 +51,9 @@ pub fn notice(style: Style, millis: u64, message: &str) -> String {
     let mut out = match style.format {
         LogFormat::Json => {
             let stamp = Stamp::new(millis / 1000);
-            let time = stamp.at(millis);
-            serde_json::to_string(&Notice { time, message: &message }).unwrap_or_default()
+            let mut out = Vec::new();
+            json::write(&Notice { time: stamp.at(millis), message: &message }, &mut out);
+            String::from_utf8(out).unwrap_or_default()
         }
         _ => {
             let mut out = String::from("tine: ");

@@ -4,5 +4,7 @@
 pub mod bodies;
 #[path = "../../tests/fuzz/conversations.rs"]
 pub mod conversations;
+#[path = "../../tests/fuzz/lines.rs"]
+pub mod lines;
 #[path = "../../tests/common/socket.rs"]
 mod socket;

@@ -143,8 +143,8 @@ impl Page<'_, '_> {
         let mut figures = vec![
             ("answers a second", rate(|totals| totals.answered).to_string()),
             ("sent a second", Bytes(rate(|totals| totals.sent)).to_string()),
-            ("half of the answers took", latency(50)),
-            ("99 of 100 took", latency(99)),
+            ("latency, median", latency(50)),
+            ("latency, 99 of 100", latency(99)),
             ("connections", open.to_string()),
             ("answers so far", now.answered.to_string()),
         ];
@@ -218,7 +218,7 @@ impl Page<'_, '_> {
         let in_use = (rows - board.free()) as u64;
         self.out.push_str(
             "<h2>Limits</h2><div class=table><table><thead><tr><th>of<th>setting\
-             <th class=n>in use<th class=n>most<th><tbody>",
+             <th class=n>in use<th class=n>most<th class=bar><tbody>",
         );
         let connections = setup.connections() as u64;
         for (of, setting, used, most, is_size) in [
@@ -231,7 +231,7 @@ impl Page<'_, '_> {
             write!(
                 self.out,
                 "<tr><td>{of}<td><code>{setting}</code><td class=n>{shown}<td class=n>{limit}\
-                 <td><meter max={} value={used}></meter>",
+                 <td class=bar><meter max={} value={used}></meter>",
                 most.max(1)
             )?;
         }

@@ -11,7 +11,7 @@ use crate::config::LogFormat;
 
 use super::stamp::Moment;
 use super::text::push_escaped;
-use super::{Record, Stamp, Style};
+use super::{Record, Stamp, Style, json};
 
 /// What is to be said of an answer.
 #[derive(Debug)]
@@ -92,7 +92,7 @@ impl Line<'_> {
             generation,
             worker,
         };
-        serde_json::to_writer(out, &object).expect("a Vec takes all that is written");
+        json::write(&object, out);
     }
 
     /// What Apache and nginx call combined.

@@ -3,6 +3,7 @@
 
 mod bodies;
 mod conversations;
+mod lines;
 #[path = "../common/socket.rs"]
 mod socket;
 
@@ -46,4 +47,6 @@ fuzz_tests! {
     bodies::lines_of_a_list_are_one_list,
     bodies::operator_fields_never_end_a_head,
     conversations::conn_never_answers_twice,
+    lines::prefaces_end_alike_in_any_pieces,
+    lines::a_record_is_one_line,
 }

@@ -2,7 +2,7 @@
 //! the metrics, goaccess on the log, and readers that stall while tine is asked as fast as it can be.
 
 use std::fs::{self, File};
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
@@ -230,6 +230,62 @@ fn prometheus_reads_the_metrics() {
     fs::remove_file(&file).unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     println!("{}", String::from_utf8_lossy(&output.stdout).trim());
+}
+
+/// Metrics as Prometheus' older format has them, in which a counter is described by its full name.
+fn as_older_format(metrics: &str) -> String {
+    let counters: Vec<&str> = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))
+        .collect();
+    let rename = |line: &str| {
+        let mut words = line.splitn(4, ' ');
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("#"), Some("UNIT" | "EOF"), ..) => String::new(),
+            (Some("#"), Some(what), Some(name), Some(rest)) if counters.contains(&name) => {
+                format!("# {what} {name}_total {rest}\n")
+            }
+            _ => format!("{line}\n"),
+        }
+    };
+    metrics.lines().map(rename).collect()
+}
+
+#[test]
+fn the_names_are_good_and_dashboard_and_alerts_use_them() {
+    let folder = site();
+    let tine = serve(&folder, &["--workers", "2"], Stdio::null());
+    let metrics = tine.ask(get("/metrics")).text().to_owned();
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    promtool.stdin.take().unwrap().write_all(as_older_format(&metrics).as_bytes()).unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let known = |name: &str| {
+        let start = |end: char| metrics.contains(&format!("\n{name}{end}"));
+        start(' ') || start('{')
+    };
+    let top = concat!(env!("CARGO_MANIFEST_DIR"), "/k8s/monitoring/");
+    let mut used = 0;
+    for file in ["dashboard.json", "alerts.yaml"] {
+        let text = fs::read_to_string(format!("{top}{file}")).unwrap();
+        let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+        for name in words.filter(|word| word.starts_with("tine_") || word.starts_with("process_")) {
+            assert!(known(name), "{file}: there is no {name}");
+            used += 1;
+        }
+    }
+    assert!(used > 20, "{used}");
+    let dashboard = fs::read(format!("{top}dashboard.json")).unwrap();
+    let dashboard: Value = serde_json::from_slice(&dashboard).unwrap();
+    assert!(dashboard["panels"].as_array().unwrap().len() > 10);
+    let mut rules = Command::new("promtool");
+    rules.args(["check", "rules"]).arg(format!("{top}alerts.yaml")).stdout(Stdio::null());
+    assert!(rules.status().unwrap().success());
 }
 
 #[test]
