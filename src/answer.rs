@@ -59,8 +59,8 @@ pub enum Reply<'s> {
     Health(bool),
     /// What is said of tine itself, with this status, media type and text.
     Made(Status, [&'static str; 2], Vec<u8>),
-    /// What is not known yet; this number tells it from others.
-    Awaited(u64),
+    /// What is not known yet.
+    Awaited,
     /// That what was asked for is begun and not done: 202.
     Underway,
     /// Another method than these: 405.
@@ -87,7 +87,7 @@ impl Reply<'_> {
             | Self::Missing(_)
             | Self::Health(_)
             | Self::Made(..)
-            | Self::Awaited(_)
+            | Self::Awaited
             | Self::Underway
             | Self::NotAllowed(_)
             | Self::Methods

@@ -37,10 +37,11 @@ const OUTCOME: usize = 5;
 const SETTLED: usize = 6;
 const PHASE: usize = 7;
 const LOST_NOTICES: usize = 8;
-const FACTS: usize = 9;
+const CPU: usize = 9;
+const FACTS: usize = 10;
 /// Looks at the folder of which word is kept, the oldest behind the newest.
-const LOOKS: usize = 16;
-const NEXT_LOOK: usize = 15;
+const LOOKS: usize = 17;
+const NEXT_LOOK: usize = 16;
 const LOOK: usize = 4;
 const LOOKS_MAX: usize = 8;
 /// Why the last look was refused, as text.
@@ -188,6 +189,11 @@ impl<'w> Board<'w> {
         let get = |word: usize| self.words[FACTS + word].load(Ordering::Relaxed);
         let [files, bytes, held, twins, took, since] = [0, 1, 2, 3, 4, 5].map(get);
         Facts { files, bytes, held, twins, took, since }
+    }
+
+    /// Takes note of CPU time that was used, in ticks; the most that was ever noted.
+    pub fn raise_cpu(&self, ticks: u64) -> u64 {
+        self.words[CPU].fetch_max(ticks, Ordering::Relaxed).max(ticks)
     }
 
     /// Takes note of a line of tine's own that was not written.

@@ -68,8 +68,8 @@ enum State<'s> {
     Dropping(Plan<'s>, Discard),
     /// The file that the answer is about.
     Opening(Plan<'s>),
-    /// An answer that is not known yet: its number is that of [`Reply::Awaited`].
-    Pending(u64, Plan<'s>),
+    /// An answer that is not known yet, and the number that it was asked for by.
+    Pending(Option<u64>, Plan<'s>),
     /// An answer.
     Writing(Response<'s>, Persistence),
     /// The end of our side, to be said to the socket.
@@ -201,10 +201,15 @@ impl<'s> Conn<'s> {
         self.state = State::Closed(why);
     }
 
-    /// The number of the answer that is not known yet, if it waits for one.
-    pub fn pending(&self) -> Option<u64> {
-        match self.state {
-            State::Pending(number, _) => Some(number),
+    /// Whether it waits for an answer that is not known yet.
+    pub fn is_pending(&self) -> bool {
+        matches!(self.state, State::Pending(..))
+    }
+
+    /// The number of the answer that it waits for, which is asked for if it was not before.
+    pub fn pending(&mut self, ask: impl FnOnce() -> u64) -> Option<u64> {
+        match &mut self.state {
+            State::Pending(number, _) => Some(*number.get_or_insert_with(ask)),
             _ => None,
         }
     }
@@ -296,7 +301,12 @@ impl<'s> Conn<'s> {
                 self.refuse(Status::RequestTimeout, kept.bytes(), turn);
             }
             State::Pending(..) => self.answered(Reply::Underway, turn),
-            State::Writing(..) => self.over(Ending::Slow, turn),
+            State::Writing(..) => {
+                if let State::Writing(response, _) = self.take_state() {
+                    self.account.settle(&response, turn.now, true, turn);
+                }
+                self.state = State::Closed(Ending::Slow);
+            }
             State::Waiting(Awaited::Preface) => self.state = State::Closed(Ending::Slow),
             State::Lingering => self.state = State::Closed(Ending::Finished),
             State::Waiting(_) if turn.phase == Phase::Draining => {
@@ -349,9 +359,9 @@ impl<'s> Conn<'s> {
         if matches!(turn.phase, Phase::Leaving | Phase::Draining) {
             plan.persistence = Persistence::Close;
         }
-        if let Reply::Awaited(number) = plan.reply {
+        if let Reply::Awaited = plan.reply {
             self.deadline = turn.now + PENDING_MAX;
-            self.state = State::Pending(number, plan);
+            self.state = State::Pending(None, plan);
         } else if plan.file().is_some() {
             self.state = State::Opening(plan);
         } else {

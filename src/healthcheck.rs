@@ -27,6 +27,8 @@ pub fn ask(config: &Config, timeout: Duration) -> Result<(), Failure> {
     let asked = admin.into_iter().map(|address| (address, READY, true));
     let asked = asked.chain(serving.into_iter().map(|at| (at, question(config.health), false)));
     for (address, question, is_admin) in asked {
+        // If that hangs, there is time left to ask the others.
+        let deadline = if is_admin { deadline - timeout / 2 } else { deadline };
         match exchange(address, question, deadline) {
             Ok((status, _)) if status.starts_with('2') => return Ok(()),
             Ok((status, reason)) => {

@@ -106,6 +106,8 @@ mod tests {
             (&["Forwarded: for=1.2.3.4, for=_hidden"], "10.0.0.1"),
             (&["Forwarded: for=unknown"], "10.0.0.1"),
             (&["Forwarded: proto=https"], "10.0.0.1"),
+            (&["Forwarded: for=6.6.6.6;x=\", for=1.2.3.4"], "10.0.0.1"),
+            (&["Forwarded: for=6.6.6.6;for=1.2.3.4"], "10.0.0.1"),
             (&["Forwarded: for=1.2.3.4", "X-Forwarded-For: 1.2.3.4"], "1.2.3.4"),
             (&["Forwarded: for=6.6.6.6", "X-Forwarded-For: 1.2.3.4"], "10.0.0.1"),
         ] {

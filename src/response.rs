@@ -47,7 +47,7 @@ impl<'s> Response<'s> {
             Reply::StandIn(pick) => stand_in(&mut head, Status::Ok, pick, opened, now),
             Reply::Missing(pick) => stand_in(&mut head, Status::NotFound, pick, opened, now),
             Reply::Unchanged(pick, validators) => unchanged(&mut head, pick, validators),
-            Reply::AsFound(..) | Reply::Awaited(_) => unsettled(&mut head),
+            Reply::AsFound(..) | Reply::Awaited => unsettled(&mut head),
             Reply::Made(status, media_type, text) => made(&mut head, status, media_type, text),
             Reply::Underway => {
                 let text = b"still looking; the status page will say what it comes to\n";

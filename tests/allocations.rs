@@ -82,6 +82,8 @@ fn ask(client: &mut TcpStream, request: &[u8], answer_len: usize, rounds: usize)
     }
 }
 
+const JSON: Style = Style { format: LogFormat::Json, has_colours: false };
+
 #[test]
 fn a_kept_connection_is_answered_without_an_allocation() {
     let (_folder, site) = site();
@@ -96,8 +98,7 @@ fn a_kept_connection_is_answered_without_an_allocation() {
     let board = Board::new(words.leak());
     board.serve(1);
     let worker = thread::spawn(move || {
-        let style = Style { format: LogFormat::Json, has_colours: false };
-        let (_log, answers, _drains) = log::open(style, board).unwrap();
+        let (_log, answers, _drains) = log::open(JSON, board).unwrap();
         let seat = Seat {
             site,
             generation: 1,

@@ -59,7 +59,7 @@ const ROLE: Label = ("role", |at| Role::ALL.get(at).map(|role| role.name()));
 const CAUSE: Label = ("cause", |at| Cause::ALL.get(at).map(|cause| cause.name()));
 const OUTCOME: Label = ("outcome", |at| Outcome::ALL.get(at).map(|outcome| outcome.name()));
 
-static COUNTS: [Counts; 11] = [
+static COUNTS: [Counts; 10] = [
     Counts::new(
         "tine_http_requests",
         "Answers by method and status class",
@@ -84,7 +84,6 @@ static COUNTS: [Counts; 11] = [
         "Connections taken over from a former generation",
         Counter::Adopted,
     ),
-    Counts::new("tine_connections_refused", "Connections not served", Counter::Refused),
     Counts::new(
         "tine_connections_closed",
         "Connections that have ended",

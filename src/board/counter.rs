@@ -11,8 +11,6 @@ pub enum Counter {
     Accepted,
     /// Connections that were taken over from a former generation.
     Adopted,
-    /// Connections that could not be served, for want of memory or because of what they began with.
-    Refused,
     /// Connections that have ended.
     Ended(Ending),
     /// Answers that were sent whole.
@@ -133,6 +131,8 @@ named! {
         Broken = "broken",
         /// tine ends, or its generation was cut.
         Drained = "drained",
+        /// It could not be served: for want of memory, or because of what it began with.
+        Refused = "refused",
     }
 }
 
@@ -168,7 +168,7 @@ named! {
     }
 }
 
-const PLAIN: usize = 9;
+const PLAIN: usize = 8;
 const ENDED: usize = PLAIN;
 const REQUESTS: usize = ENDED + Ending::ALL.len();
 const TOOK: usize = REQUESTS + Asked::ALL.len() * Class::ALL.len();
@@ -184,13 +184,12 @@ impl Counter {
         match self {
             Self::Accepted => 0,
             Self::Adopted => 1,
-            Self::Refused => 2,
-            Self::Answered => 3,
-            Self::Cut => 4,
-            Self::TookInAll => 5,
-            Self::Sent => 6,
-            Self::LostLines => 7,
-            Self::Doubted => 8,
+            Self::Answered => 2,
+            Self::Cut => 3,
+            Self::TookInAll => 4,
+            Self::Sent => 5,
+            Self::LostLines => 6,
+            Self::Doubted => 7,
             Self::Ended(why) => ENDED + why as usize,
             Self::Requests(asked, class) => {
                 REQUESTS + asked as usize * Class::ALL.len() + class as usize
@@ -217,7 +216,6 @@ mod tests {
         let plain = [
             Counter::Accepted,
             Counter::Adopted,
-            Counter::Refused,
             Counter::Answered,
             Counter::Cut,
             Counter::TookInAll,

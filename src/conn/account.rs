@@ -49,9 +49,11 @@ impl Account {
         }
     }
 
-    /// Takes down what was not understood.
+    /// Takes down what was not understood, if it was not after all.
     pub(super) fn read_unknown(&mut self, bytes: &[u8], peer: IpAddr, ledger: &mut Ledger) {
-        self.record = ledger.record_unknown(bytes, peer);
+        if self.record.is_none() {
+            self.record = ledger.record_unknown(bytes, peer);
+        }
     }
 
     /// Says what is to be said of an answer that is done, or cut short.

@@ -19,7 +19,7 @@ impl<'s> Conn<'s> {
         let mut used = 0;
         while used < bytes.len() {
             let outcome = match &self.state {
-                State::Waiting(Awaited::Preface) => self.read_preface(&bytes[used..], turn),
+                State::Waiting(Awaited::Preface) => Ok(self.read_preface(&bytes[used..])),
                 State::Waiting(_) => self.read_head(&bytes[used..], turn),
                 State::Dropping(..) => self.drop_body(&bytes[used..], turn),
                 _ => break,
@@ -38,18 +38,17 @@ impl<'s> Conn<'s> {
     }
 
     /// Reads what a proxy says before all else; who says nothing of the kind is not served.
-    fn read_preface(&mut self, bytes: &[u8], turn: &mut Turn<'_, 's>) -> Result<usize, Reject> {
+    fn read_preface(&mut self, bytes: &[u8]) -> usize {
         match Preface::parse(bytes) {
-            Ok(None) => Ok(0),
+            Ok(None) => 0,
             Ok(Some(Preface { client, len })) => {
                 self.peer = client.unwrap_or(self.peer);
                 self.state = State::Waiting(Awaited::First);
-                Ok(len)
+                len
             }
             Err(_) => {
-                turn.row.add(Counter::Refused, 1);
-                self.state = State::Closed(Ending::Broken);
-                Ok(bytes.len())
+                self.state = State::Closed(Ending::Refused);
+                bytes.len()
             }
         }
     }

@@ -23,6 +23,8 @@ pub struct Ledger {
     stamp: Stamp,
     /// Whole lines.
     pending: Vec<u8>,
+    /// How much of them is written, in bytes.
+    written: usize,
     /// A record to be used again, so that none has to be allocated.
     spare: Record,
 }
@@ -30,8 +32,8 @@ pub struct Ledger {
 impl Ledger {
     /// A ledger with nothing in it.
     pub fn new(style: Style, owner: (u64, i32), trusted: Trusted) -> Self {
-        let (pending, spare) = (Vec::new(), Record::default());
-        Self { style, owner, trusted, stamp: Stamp::new(0), pending, spare }
+        let (stamp, pending, spare) = (Stamp::new(0), Vec::new(), Record::default());
+        Self { style, owner, trusted, stamp, pending, written: 0, spare }
     }
 
     /// A ledger that nothing is written to.
@@ -68,9 +70,13 @@ impl Ledger {
 
     /// Adds a line.
     pub fn write(&mut self, line: &Line<'_>, row: Row<'_>) {
-        if self.pending.len() + LINE_MAX > PENDING_MAX {
+        if self.len() + LINE_MAX > PENDING_MAX {
             row.add(Counter::LostLines, 1);
             return;
+        }
+        if self.pending.len() + LINE_MAX > PENDING_MAX {
+            self.pending.drain(..self.written);
+            self.written = 0;
         }
         let second = line.millis / 1000;
         if !self.stamp.is_of(second) {
@@ -84,32 +90,43 @@ impl Ledger {
         self.spare = record;
     }
 
+    /// What is not written.
+    fn rest(&self) -> &[u8] {
+        &self.pending[self.written..]
+    }
+
     /// As many whole lines as fit `max` bytes, and one at least; nothing if there are none.
     pub fn chunk(&self, max: usize) -> &[u8] {
-        let most = &self.pending[..max.min(self.pending.len())];
+        let rest = self.rest();
+        let most = &rest[..max.min(rest.len())];
         let end = most.iter().rposition(|&octet| octet == b'\n').map_or(0, |at| at + 1);
         &most[..end]
     }
 
     /// How much is gathered, in bytes.
     pub fn len(&self) -> usize {
-        self.pending.len()
+        self.rest().len()
     }
 
     /// Whether nothing is.
     pub fn is_empty(&self) -> bool {
-        self.pending.is_empty()
+        self.rest().is_empty()
     }
 
-    /// Takes note that the first `len` bytes were written.
+    /// Takes note that the next `len` bytes were written.
     pub fn wrote(&mut self, len: usize) {
-        self.pending.drain(..len);
+        self.written += len;
+        if self.is_empty() {
+            self.pending.clear();
+            self.written = 0;
+        }
     }
 
     /// Gives up what is gathered.
     pub fn lose(&mut self, row: Row<'_>) {
-        let lines = self.pending.iter().filter(|&&octet| octet == b'\n').count();
+        let lines = self.rest().iter().filter(|&&octet| octet == b'\n').count();
         row.add(Counter::LostLines, lines as u64);
         self.pending.clear();
+        self.written = 0;
     }
 }

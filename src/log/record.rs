@@ -63,6 +63,7 @@ impl Record {
     /// Takes down what was not understood: its first line, in the target's place.
     pub(super) fn read_unknown(&mut self, bytes: &[u8]) {
         self.clear();
+        let bytes = bytes.trim_ascii_start();
         let line =
             bytes.split(|&octet| octet == b'\r' || octet == b'\n').next().unwrap_or_default();
         self.push(1, line, UNKNOWN_MAX);

@@ -11,21 +11,25 @@ pub(super) fn customary_hops(line: &[u8]) -> impl Iterator<Item = Option<IpAddr>
 
 /// The hops in one line of `Forwarded`.
 pub(super) fn standard_hops(line: &[u8]) -> impl Iterator<Item = Option<IpAddr>> {
-    let elements = split_unquoted(line, b',');
+    // A quote without an end would hide from its right what the proxy has added there.
+    let elements = split_unquoted(line, b',').unwrap_or_else(|| vec![b"for=unknown"]);
     elements.into_iter().rev().filter(|element| !element.trim_ascii().is_empty()).map(|element| {
-        let pairs = split_unquoted(element, b';').into_iter().map(<[u8]>::trim_ascii);
+        let pairs = split_unquoted(element, b';')?.into_iter().map(<[u8]>::trim_ascii);
         let mut values = pairs.filter_map(|pair| {
             let (name, value) = pair.split_at_checked("for=".len())?;
             name.eq_ignore_ascii_case(b"for=").then_some(value)
         });
-        node(values.next()?)
+        match (values.next(), values.next()) {
+            (Some(value), None) => node(value),
+            _ => None,
+        }
     })
 }
 
-/// The parts of a text between separators that stand in no quotes.
-fn split_unquoted(text: &[u8], separator: u8) -> Vec<&[u8]> {
+/// The parts of a text between separators that stand in no quotes; none if a quote has no end.
+fn split_unquoted(text: &[u8], separator: u8) -> Option<Vec<&[u8]>> {
     let (mut is_quoted, mut is_escaped) = (false, false);
-    text.split(|&octet| {
+    let is_separator = |&octet: &u8| {
         match octet {
             _ if is_escaped => is_escaped = false,
             b'\\' if is_quoted => is_escaped = true,
@@ -33,8 +37,9 @@ fn split_unquoted(text: &[u8], separator: u8) -> Vec<&[u8]> {
             _ => return octet == separator && !is_quoted,
         }
         false
-    })
-    .collect()
+    };
+    let parts = text.split(is_separator).collect();
+    (!is_quoted).then_some(parts)
 }
 
 /// An address, with a port or without, and quoted or not; IPv6 with a port stands in brackets.

@@ -2,6 +2,7 @@
 //! so it answers whatever they are doing.
 
 use std::net::TcpListener;
+use std::rc::Rc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
@@ -58,7 +59,7 @@ pub(super) struct Seat<'c> {
 pub(super) struct Admin<'c> {
     board: Board<'static>,
     row: Row<'static>,
-    nudge: Nudge,
+    nudge: Rc<Nudge>,
     setup: Setup,
     pulse: Pulse,
     history: History,
@@ -100,7 +101,7 @@ impl<'c> Admin<'c> {
         Ok(Self {
             board,
             row,
-            nudge,
+            nudge: Rc::new(nudge),
             setup,
             pulse: Pulse::new(board),
             history: History::default(),
@@ -156,9 +157,14 @@ impl<'c> Admin<'c> {
                 links.pump_unfinished(input, turn);
             });
             let has_queued = self.accept();
-            let board = self.board;
+            let (board, nudge) = (self.board, Rc::clone(&self.nudge));
             self.turn(|links, input, turn| {
-                links.answer(|number| outcome_of(number, board), input, turn);
+                let ask = || {
+                    let number = board.ask_reload();
+                    nudge.give();
+                    number
+                };
+                links.answer(ask, |number| outcome_of(number, board), input, turn);
             });
             is_busy = has_queued || self.links.has_unfinished();
         }
@@ -167,6 +173,7 @@ impl<'c> Admin<'c> {
     /// What is done once a second.
     fn listen(&mut self, was_paused: bool) {
         self.row.beat();
+        self.usage.forget();
         if !was_paused {
             self.pulse.listen(self.board);
         }
@@ -209,21 +216,14 @@ impl<'c> Admin<'c> {
         &mut self,
         act: impl FnOnce(&mut Links<'static>, &mut [u8], &mut Turn<'_, 'static>) -> T,
     ) -> T {
-        let Self {
-            board, nudge, setup, pulse, history, usage, clock, ledger, spare, aside, ..
-        } = self;
+        let Self { board, setup, pulse, history, usage, clock, ledger, spare, aside, .. } = self;
         let view = View {
             board: *board,
             pulse,
             history,
             setup,
             millis: clock.millis(),
-            usage: &|| usage.read(),
-            ask: &|| {
-                let number = board.ask_reload();
-                nudge.give();
-                number
-            },
+            usage: &|| usage.get(),
         };
         let answer = |request: &Request<'_, '_>| view.answer(request);
         let mut turn = Turn {

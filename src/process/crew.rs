@@ -226,6 +226,11 @@ impl Crew {
         !self.children.is_empty() && self.children.iter().all(|child| child.row.is_ready())
     }
 
+    /// Whether somebody holds a post.
+    pub(super) fn has(&self, post: usize) -> bool {
+        self.children.iter().any(|child| child.post == Some(post))
+    }
+
     /// Whether nobody is there but this process and those who hold posts from `first` on.
     pub(super) fn has_only(&self, first: usize) -> bool {
         let stays = |pid: i32| {

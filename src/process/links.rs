@@ -154,12 +154,13 @@ impl<'s> Links<'s> {
 
     /// Whether there are links that wait for an answer that is not known yet.
     pub(super) fn has_pending(&mut self) -> bool {
-        self.slab.iter_mut().any(|(_, link)| link.conn().pending().is_some())
+        self.slab.iter_mut().any(|(_, link)| link.conn().is_pending())
     }
 
-    /// Answers those for which it is known by now.
+    /// Answers those for which it is known by now; what was not asked for yet is.
     pub(super) fn answer(
         &mut self,
+        ask: impl Fn() -> u64,
         know: impl Fn(u64) -> Option<Reply<'s>>,
         input: &mut [u8],
         turn: &mut Turn<'_, 's>,
@@ -167,7 +168,7 @@ impl<'s> Links<'s> {
         let keys: Vec<usize> = self.slab.iter().map(|(key, _)| key).collect();
         for key in keys {
             let conn = self.slab[key].conn();
-            if let Some(reply) = conn.pending().and_then(&know) {
+            if let Some(reply) = conn.pending(&ask).and_then(&know) {
                 conn.answered(reply, turn);
                 self.pump(key, input, turn);
             }

@@ -2,10 +2,11 @@
 //! them. One pipe is for answers and one for tine's own doings, so that neither holds up the other.
 
 use std::io::{IsTerminal as _, Write as _, stderr, stdout};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{pipe2, write};
 
 use crate::board::{Board, Row};
@@ -17,6 +18,8 @@ use super::failed;
 
 /// How much may wait to be read, in bytes, if the system allows it; else 64 KiB.
 const WAITING_MAX: i32 = 1024 * 1024;
+/// How long a reader of standard error is waited for, in milliseconds.
+const READER_TIME: u16 = 1000;
 /// What is written at once is not mixed with what others write, up to this many bytes (pipe(7)).
 pub(super) const ATOM: usize = 4096;
 
@@ -91,10 +94,14 @@ pub fn style(config: &Config) -> Style {
 }
 
 /// Says a line about tine itself without the logger: before it is there, and when it is gone.
-/// If nobody listens, nobody is told.
+/// If nobody listens, nobody is told; nor if the reader stalls, since that would be waited for.
 pub fn say(style: Style, message: &str) {
-    // One write, so that lines of several processes do not mix.
-    let _ = stderr().write_all(notice(style, millis(), message).as_bytes());
+    let stderr = stderr();
+    let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+    if poll(&mut fds, PollTimeout::from(READER_TIME)) != Ok(0) {
+        // One write, so that lines of several processes do not mix.
+        let _ = (&stderr).write_all(notice(style, millis(), message).as_bytes());
+    }
 }
 
 /// Milliseconds since 1970.

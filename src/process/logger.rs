@@ -86,10 +86,12 @@ impl Logger {
             }
             if leave_at.is_none() && self.dismissed.is_said() {
                 leave_at = Some(now + TURN);
+                // Something may have come since they were looked at.
+                (self.answers.was_empty, self.notices.was_empty) = (false, false);
             }
             let is_done = self.answers.is_empty() && self.notices.is_empty();
             if leave_at.is_some_and(|leave_at| is_done || leave_at <= now) {
-                self.row.add(Counter::LostLines, self.answers.lose());
+                self.row.add(Counter::LostLines, self.answers.lose_all());
                 return Ok(());
             }
             let mut fds =
@@ -103,14 +105,14 @@ impl Logger {
             }
             if let Err(errno) = self.answers.advance() {
                 self.row.add(Counter::LostLines, self.answers.lose());
-                if self.answers.out.take().is_some() {
+                if self.answers.broke(errno) {
                     let reason = errno.desc();
                     self.say(&format!("the log is lost: cannot write standard output: {reason}"));
                 }
             }
-            if self.notices.advance().is_err() {
+            if let Err(errno) = self.notices.advance() {
                 (0..self.notices.lose()).for_each(|_| self.board.lose_notice());
-                self.notices.out = None;
+                self.notices.broke(errno);
             }
         }
     }
@@ -132,7 +134,9 @@ impl Logger {
 
     fn say(&mut self, message: &str) {
         let line = notice(self.style, millis(), message);
-        self.notices.bytes.extend_from_slice(line.as_bytes());
+        if !self.notices.insert(line.as_bytes()) {
+            self.board.lose_notice();
+        }
     }
 }
 
@@ -145,11 +149,13 @@ struct Stream {
     bytes: Vec<u8>,
     /// Whether the pipe had nothing when it was last looked at.
     was_empty: bool,
+    /// Whether the last line that was written has no end.
+    is_torn: bool,
 }
 
 impl Stream {
     fn new(pipe: OwnedFd, out: io::Result<OwnedFd>) -> Self {
-        Self { pipe, out: out.ok(), bytes: Vec::new(), was_empty: false }
+        Self { pipe, out: out.ok(), bytes: Vec::new(), was_empty: false, is_torn: false }
     }
 
     /// What has to happen before there is something to do.
@@ -190,7 +196,11 @@ impl Stream {
                 return Ok(());
             }
             match write(out, self.chunk()) {
-                Ok(len) => drop(self.bytes.drain(..len)),
+                Ok(0) => return Ok(()),
+                Ok(len) => {
+                    self.is_torn = self.bytes[len - 1] != b'\n';
+                    self.bytes.drain(..len);
+                }
                 Err(Errno::EAGAIN | Errno::EINTR) => return Ok(()),
                 Err(errno) => return Err(errno),
             }
@@ -198,10 +208,43 @@ impl Stream {
         Ok(())
     }
 
-    /// Gives up what is read; how many lines that were.
+    /// Takes note of an error; whether that was the end, and nobody knew before. A full disk may
+    /// have room again.
+    fn broke(&mut self, errno: Errno) -> bool {
+        let is_final = matches!(errno, Errno::EPIPE | Errno::EBADF | Errno::EIO | Errno::EINVAL);
+        if !is_final && std::mem::take(&mut self.is_torn) {
+            self.bytes.push(b'\n');
+        }
+        is_final && self.out.take().is_some()
+    }
+
+    /// Adds a line behind those that are read; false if there are many already.
+    fn insert(&mut self, line: &[u8]) -> bool {
+        if self.bytes.len() > INPUT {
+            return false;
+        }
+        // The last one may not have come to its end yet.
+        let end = self.bytes.iter().rposition(|&octet| octet == b'\n').map_or(0, |at| at + 1);
+        self.bytes.splice(end..end, line.iter().copied());
+        true
+    }
+
+    /// Gives up the lines that are read; how many that were.
     fn lose(&mut self) -> u64 {
         let lines = self.bytes.iter().filter(|&&octet| octet == b'\n').count() as u64;
-        self.bytes.clear();
+        let end = self.bytes.iter().rposition(|&octet| octet == b'\n').map_or(0, |at| at + 1);
+        self.bytes.drain(..end);
+        lines
+    }
+
+    /// The same, and those that nobody has read yet.
+    fn lose_all(&mut self) -> u64 {
+        let mut lines = self.lose();
+        let mut input = [0; INPUT];
+        while let Ok(len @ 1..) = read(&self.pipe, &mut input) {
+            self.bytes.extend_from_slice(&input[..len]);
+            lines += self.lose();
+        }
         lines
     }
 }

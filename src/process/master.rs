@@ -9,10 +9,9 @@ use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token, Waker};
-use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use nix::unistd::{Pid, getpid};
@@ -23,9 +22,8 @@ use crate::failure::{Failure, Fault};
 use crate::log::Style;
 use crate::site::{Root, Rules};
 use crate::sys::descriptors::close_inherited;
-use crate::sys::shared;
 
-use super::crew::{Crew, Death, Post, Step, Watch};
+use super::crew::{Crew, Death, Step};
 use super::figures::{bytes, counted};
 use super::handover::Handover;
 use super::log::{self, Answers, Drains, Log, say};
@@ -42,6 +40,9 @@ const STOPS: Token = Token(1);
 /// The posts of the master's crew; the office is the first of them.
 const LOGGER: usize = 1;
 const ADMIN: usize = 2;
+
+/// How long the logger is waited for when there is no time to wait for anybody.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// What every leader has, from the first one on.
 pub(super) struct Office<'c> {
@@ -137,7 +138,7 @@ impl<'c> Master<'c> {
         let (say_leave, leave) = Word::new()?;
         let (dismissal, dismissed) = Word::new()?;
         let allowance = Machine::read().allow(config);
-        let (board, row) = make_board(allowance.rows)?;
+        let (board, row) = open::board(allowance.rows)?;
         let pid = getpid();
         let (log, answers, drains) = log::open(style, board)?;
         let log = Rc::new(log);
@@ -149,8 +150,8 @@ impl<'c> Master<'c> {
         let waker = Waker::new(poll.registry(), STOPS).map_err(failed("cannot make a waker"))?;
         let waker = Arc::new(waker);
         let stops = open::count_stops(&waker)?;
-        adopt_orphans(pid)?;
-        let crew = crew(config, admin.is_some(), (board, row), &log);
+        open::adopt_orphans(pid)?;
+        let crew = open::crew(config, admin.is_some(), (board, row), &log, Instant::now());
         let office = Office {
             config,
             rules: allowance.rules(config),
@@ -219,6 +220,7 @@ impl<'c> Master<'c> {
             // The signals first: a child that dies behind this line is a signal again.
             self.count_hangups();
             if let Some(code) = self.tend(now) {
+                self.dismiss(now)?;
                 return Ok(Fate::Done(code));
             }
             match (self.stops.load(Ordering::Relaxed), &mut drain) {
@@ -226,6 +228,7 @@ impl<'c> Master<'c> {
                 (1, Some(_)) => {}
                 (_, None) => drain = Some(self.begin_drain(now)),
                 (_, Some(_)) => {
+                    self.dismiss(now)?;
                     return Err(Failure::system("ended at once by a second signal"));
                 }
             }
@@ -322,8 +325,11 @@ impl<'c> Master<'c> {
 
     fn begin_drain(&mut self, now: Instant) -> Drain {
         let config = self.office.config;
-        let drain = Drain::begin(config, now);
+        let mut drain = Drain::begin(config, now);
         self.office.board.set_phase(Phase::Leaving);
+        if config.shutdown_delay.is_zero() {
+            drain.advance(&self.office, now);
+        }
         // Whoever hears it looks at the board.
         self.drain = None;
         self.crew.stop(drain.deadline(), now);
@@ -339,6 +345,20 @@ impl<'c> Master<'c> {
         drain
     }
 
+    /// Gives the logger a moment for what was said last: it ends with PID 1.
+    fn dismiss(&mut self, mut now: Instant) -> Result<(), Failure> {
+        self.dismissal = None;
+        let mut events = Events::with_capacity(8);
+        let until = now + LAST_WORDS;
+        while now < until && self.crew.has(LOGGER) {
+            wait(&mut self.poll, &mut events, Some(until - now))?;
+            while let Ok(Some(_)) = self.signals.read_signal() {}
+            now = Instant::now();
+            self.crew.tend(now);
+        }
+        Ok(())
+    }
+
     fn see_drain_through(&mut self, drain: &mut Drain, now: Instant) {
         if drain.advance(&self.office, now) {
             self.crew.shut(now);
@@ -347,40 +367,4 @@ impl<'c> Master<'c> {
             self.dismissal = None;
         }
     }
-}
-
-/// Orphans come to the master, as they do to PID 1 anyway.
-fn adopt_orphans(pid: Pid) -> Result<(), Failure> {
-    if pid.as_raw() == 1 {
-        return Ok(());
-    }
-    prctl::set_child_subreaper(true).map_err(failed("cannot adopt orphans"))
-}
-
-/// A board, with the master's own row.
-fn make_board(rows: usize) -> Result<(Board<'static>, Row<'static>), Failure> {
-    let words = shared::words(Board::words(rows)).map_err(failed("cannot share memory"))?;
-    let (board, pid) = (Board::new(words), getpid().as_raw());
-    let row = board.claim(pid).expect("a board that was just made");
-    let is_ours = row.take(pid, pid);
-    debug_assert!(is_ours, "somebody else is at the board already");
-    row.set_role(Role::Master, 0);
-    Ok((board, row))
-}
-
-/// The office, the logger, and the admin if it has something to listen at.
-fn crew(
-    config: &Config,
-    has_admin: bool,
-    own: (Board<'static>, Row<'static>),
-    log: &Rc<Log>,
-) -> Crew {
-    let mut posts = vec![
-        Post { role: Role::Publisher, watch: Watch::FromFirstBeat },
-        Post { role: Role::Logger, watch: Watch::Never },
-    ];
-    if has_admin {
-        posts.push(Post { role: Role::Admin, watch: Watch::FromBirth });
-    }
-    Crew::new(posts, config.watchdog, own, Rc::clone(log), Instant::now()).on_line()
 }

@@ -192,7 +192,8 @@ impl<'c> Publisher<'c> {
                         return Ok(Fate::Done(0));
                     }
                     DRAIN => {
-                        let time = self.office.config.drain_timeout + LEAVE_TIME;
+                        let &Config { shutdown_delay, drain_timeout, .. } = self.office.config;
+                        let time = shutdown_delay + drain_timeout + LEAVE_TIME;
                         self.workers.stop(now + time, now);
                     }
                     NUDGE => self.office.nudge.take(),

@@ -14,8 +14,8 @@ pub(super) struct Meter {
     board: Board<'static>,
     ticks_per_second: u64,
     page: u64,
-    /// The most CPU time so far, in ticks. Between a death and its reaping some of it is nobody's.
-    cpu: Cell<u64>,
+    /// What was read last; it is not read again for each who asks.
+    last: Cell<Option<Usage>>,
 }
 
 impl Meter {
@@ -28,12 +28,23 @@ impl Meter {
             board,
             ticks_per_second: ask(SysconfVar::CLK_TCK, 100).max(1),
             page: ask(SysconfVar::PAGE_SIZE, 4096),
-            cpu: Cell::new(0),
+            last: Cell::new(None),
         }
     }
 
+    /// Has it read again by the next who asks.
+    pub(super) fn forget(&self) {
+        self.last.set(None);
+    }
+
+    pub(super) fn get(&self) -> Usage {
+        let usage = self.last.get().unwrap_or_else(|| self.read());
+        self.last.set(Some(usage));
+        usage
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "2^53 ticks are enough")]
-    pub(super) fn read(&self) -> Usage {
+    fn read(&self) -> Usage {
         let (mut usage, mut cpu) = (Usage::default(), 0);
         let mut descriptors = Some(0);
         for pid in self.board.rows().filter_map(|row| row.holder()) {
@@ -44,8 +55,8 @@ impl Meter {
             let open = fs::read_dir(format!("/proc/{pid}/fd")).ok().map(Iterator::count);
             descriptors = descriptors.zip(open).map(|(sum, open)| sum + open as u64);
         }
-        self.cpu.set(self.cpu.get().max(cpu));
-        usage.cpu = self.cpu.get() as f64 / self.ticks_per_second as f64;
+        // Between a death and its reaping some of it is nobody's.
+        usage.cpu = self.board.raise_cpu(cpu) as f64 / self.ticks_per_second as f64;
         usage.descriptors = descriptors;
         usage.descriptors_max = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
         usage

@@ -165,7 +165,10 @@ impl<'l> Worker<'l> {
 
             for event in &events {
                 match event.token() {
-                    DRAIN => self.look(),
+                    DRAIN => {
+                        self.look();
+                        sweep_at = self.desk.clock.now();
+                    }
                     LEAVE => self.leave_at = Some(self.desk.clock.now()),
                     ARRIVAL => self.has_arrivals = true,
                     ROOM => self.has_way = true,
@@ -258,8 +261,11 @@ impl<'l> Worker<'l> {
     /// at once, nobody had to watch it.
     fn welcome(&mut self, stream: TcpStream, peer: IpAddr) {
         self.desk.row.add(Counter::Accepted, 1);
-        if self.desk.phase == Phase::Draining && door::reopen(&stream).is_err() {
-            self.desk.row.add(Counter::Refused, 1);
+        // Each worker hears by itself that the door is shut, and some later than others.
+        let is_leaving = self.desk.phase != Phase::Serving;
+        let is_shut = is_leaving && self.board.phase() == board::Phase::Draining;
+        if is_shut && door::reopen(&stream).is_err() {
+            self.desk.row.add(Counter::Ended(Ending::Refused), 1);
             return;
         }
         let has_preface = self.has_preface && self.trusted.has(peer);
@@ -282,9 +288,8 @@ impl<'l> Worker<'l> {
         if watch_link(&self.poll, &mut link, key).is_ok() {
             self.links.insert(link, progress);
         } else {
-            self.desk.row.add(Counter::Refused, 1);
             let (mut turn, _) = self.desk.turn();
-            link.close(Ending::Broken, &mut turn);
+            link.close(Ending::Refused, &mut turn);
         }
     }
 

@@ -199,6 +199,43 @@ fn it_is_started_for_ever_once_it_has_served() {
     tine.wait();
 }
 
+/// The sum of all samples of a metric.
+fn sum(metrics: &str, name: &str) -> u64 {
+    let values = metrics.lines().filter(|line| line.starts_with(name));
+    let number = |line: &str| line.rsplit(' ').next().unwrap().trim_end_matches(".0").parse();
+    values.map(|line| number(line).unwrap_or(0)).sum()
+}
+
+#[test]
+fn each_connection_is_counted_once_when_it_ends() {
+    let folder = site();
+    let tine = serve(&folder, &["--write-timeout", "1s", "--idle-timeout", "1s"]);
+    // One that takes nothing, one that says nothing more, and some that come and go.
+    let mut slow = tine.connect();
+    slow.send(get("/big"));
+    let mut idle = tine.connect();
+    idle.send(get("/"));
+    idle.answer();
+    for _ in 0..5 {
+        tine.get("/");
+    }
+    drop(tine.connect());
+    until("all have ended", || {
+        let metrics = tine.ask(get("/metrics")).text().to_owned();
+        let ended = sum(&metrics, "tine_connections_closed_total");
+        (ended == 8 && sum(&metrics, "tine_connections_open ") == 0).then_some(())
+    });
+    let metrics = tine.ask(get("/metrics")).text().to_owned();
+    assert_eq!(sum(&metrics, "tine_connections_accepted_total"), 8);
+    for (reason, count) in [("slow", 1), ("idle", 1)] {
+        let name = format!("tine_connections_closed_total{{reason=\"{reason}\"}}");
+        assert_eq!(sum(&metrics, &name), count, "{metrics}");
+    }
+    assert_eq!(sum(&metrics, "tine_http_answers_cut_total"), 1);
+    assert_eq!(sum(&metrics, "tine_http_requests_total"), 7);
+    assert_eq!(sum(&metrics, "tine_http_request_duration_seconds_count"), 7);
+}
+
 #[test]
 fn who_downloads_status_pages_slowly_holds_up_nobody() {
     let folder = site();

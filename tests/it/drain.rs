@@ -83,6 +83,24 @@ fn what_was_begun_is_finished_while_the_admin_says_that_it_is_alive() {
 }
 
 #[test]
+fn the_delay_may_be_longer_than_the_drain() {
+    let folder = site();
+    let mut command = command(folder.path());
+    command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--workers", "2"]);
+    let mut tine = Tine::start(command.args(["--shutdown-delay", "4s", "--drain-timeout", "1s"]));
+    let workers = tine.workers();
+    tine.signal(Signal::SIGTERM);
+    let told = Instant::now();
+    let mut served = 0;
+    while told.elapsed() < Duration::from_secs(3) {
+        assert_eq!(ask(&tine, "/").0, 200);
+        served += 1;
+    }
+    assert!(served > 10 && tine.workers() == workers);
+    assert_eq!(tine.wait().code(), Some(0));
+}
+
+#[test]
 fn a_second_signal_does_not_wait_for_the_delay() {
     let folder = site();
     let mut tine = serve(&folder, "1h");

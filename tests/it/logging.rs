@@ -103,6 +103,8 @@ fn what_goes_wrong_is_logged_too() {
             29,
         ),
         ("POST / HTTP/1.0\r\n\r\n", 405, "POST", "/", 31),
+        ("PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n", 413, "PUT", "/a", 30),
+        ("\r\n\r\nGET / HTTP/1.1\r\n\r\n", 400, "", "GET / HTTP/1.1", 24),
         ("GET / HTTP/1.1\r\n\r\n", 400, "", "GET / HTTP/1.1", 24),
         ("GET /half HTTP/1.1\r\nHos", 408, "", "GET /half HTTP/1.1", 28),
         (
@@ -264,6 +266,40 @@ fn a_reader_that_stalls_delays_no_answer_and_what_is_lost_is_counted() {
     let mut tine = tine;
     assert_eq!(tine.wait().code(), Some(0));
     assert_eq!(lines.join().unwrap() + number, ANSWERS);
+}
+
+#[test]
+fn what_nobody_has_read_at_the_end_is_lost_and_counted() {
+    const ANSWERS: usize = 10_000;
+    let folder = site();
+    let (reader, writer) = pipe().unwrap();
+    let mut command = command(folder.path());
+    command.args(["--listen", "127.0.0.1:0", "--workers", "2", "--log", "json"]);
+    let mut tine = Tine::start(command.stdout(Stdio::from(writer)));
+    drop(command);
+    ask_often(&mut tine.connect(), ANSWERS);
+    tine.signal(Signal::SIGTERM);
+    assert_eq!(tine.wait().code(), Some(0));
+    let said = tine.rest_of_lines();
+    let message = json(said.last().unwrap())["message"].as_str().unwrap().to_owned();
+    let lost = message.split_once(" lines of the log lost").expect("lines are lost").0;
+    let lost: usize = lost.rsplit(' ').next().unwrap().parse().unwrap();
+    assert_eq!(count_lines(reader) + lost, ANSWERS, "{message}");
+}
+
+#[test]
+fn a_disk_that_is_full_ends_nothing() {
+    let folder = site();
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let mut command = command(folder.path());
+    command.args(["--listen", "127.0.0.1:0", "--workers", "1", "--log", "json"]);
+    command.args(["--admin-listen", "127.0.0.1:0"]);
+    let mut tine = Tine::start(command.stdout(Stdio::from(full)));
+    ask_often(&mut tine.connect(), 1000);
+    until("all is counted", || Some(()).filter(|()| lost(&tine) == 1000));
+    tine.wait_for_line("1000 lines of the log were lost");
+    tine.signal(Signal::SIGTERM);
+    assert_eq!(tine.wait().code(), Some(0));
 }
 
 fn ask_often(client: &mut Client, answers: usize) {

@@ -174,14 +174,13 @@ assert value("process_resident_memory_bytes") > 100_000
 print(len(families), "families")
 "#;
 
-const FAMILIES: [&str; 25] = [
+const FAMILIES: [&str; 24] = [
     "tine_build_info",
     "tine_connections_accepted",
     "tine_connections_adopted",
     "tine_connections_closed",
     "tine_connections_limit",
     "tine_connections_open",
-    "tine_connections_refused",
     "tine_draining",
     "tine_files_doubted",
     "tine_generation_held_bytes",

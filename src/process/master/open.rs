@@ -2,14 +2,23 @@
 
 use std::io;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
 
 use mio::Waker;
-use nix::unistd::Uid;
+use nix::sys::prctl;
+use nix::unistd::{Pid, Uid, getpid};
 
+use crate::board::{Board, Role, Row};
+use crate::config::Config;
 use crate::failure::Failure;
+use crate::process::crew::{Crew, Post, Watch};
+use crate::process::failed;
+use crate::process::log::Log;
 use crate::site::Root;
+use crate::sys::shared;
 
 pub(super) fn root(path: &Path) -> Result<Root, Failure> {
     let shown = path.display();
@@ -50,4 +59,41 @@ pub(super) fn count_stops(waker: &Arc<Waker>) -> Result<Arc<AtomicU32>, Failure>
     ctrlc::set_handler(count)
         .map_err(|error| Failure::system(format!("cannot handle signals: {error}")))?;
     Ok(stops)
+}
+
+/// Orphans come to the master, as they do to PID 1 anyway.
+pub(super) fn adopt_orphans(pid: Pid) -> Result<(), Failure> {
+    if pid.as_raw() == 1 {
+        return Ok(());
+    }
+    prctl::set_child_subreaper(true).map_err(failed("cannot adopt orphans"))
+}
+
+/// A board, with the master's own row.
+pub(super) fn board(rows: usize) -> Result<(Board<'static>, Row<'static>), Failure> {
+    let words = shared::words(Board::words(rows)).map_err(failed("cannot share memory"))?;
+    let (board, pid) = (Board::new(words), getpid().as_raw());
+    let row = board.claim(pid).expect("a board that was just made");
+    let is_ours = row.take(pid, pid);
+    debug_assert!(is_ours, "somebody else is at the board already");
+    row.set_role(Role::Master, 0);
+    Ok((board, row))
+}
+
+/// The office, the logger, and the admin if it has something to listen at.
+pub(super) fn crew(
+    config: &Config,
+    has_admin: bool,
+    own: (Board<'static>, Row<'static>),
+    log: &Rc<Log>,
+    now: Instant,
+) -> Crew {
+    let mut posts = vec![
+        Post { role: Role::Publisher, watch: Watch::FromFirstBeat },
+        Post { role: Role::Logger, watch: Watch::Never },
+    ];
+    if has_admin {
+        posts.push(Post { role: Role::Admin, watch: Watch::FromBirth });
+    }
+    Crew::new(posts, config.watchdog, own, Rc::clone(log), now).on_line()
 }
