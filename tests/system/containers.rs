@@ -23,7 +23,8 @@ fn the_image_says_what_it_is_and_has_nothing_else() {
     assert_eq!(inspect("{{json .Config.Entrypoint}}"), r#"["/tine"]"#);
     assert_eq!(inspect("{{json .Config.ExposedPorts}}"), r#"{"7788/tcp":{},"7789/tcp":{}}"#);
     assert_eq!(inspect("{{json .HealthCheck.Test}}"), r#"["CMD","/tine","healthcheck"]"#);
-    assert!(inspect("{{json .Config.Env}}").contains("\"TINE_ROOT=/html\""));
+    let environment = inspect("{{json .Config.Env}}");
+    assert!(environment.contains("\"TINE_ROOT=/html\",\"TINE_ADMIN_LISTEN=[::]:7789\""));
     let version = inspect("{{index .Labels \"org.opencontainers.image.version\"}}");
     assert_eq!(version, env!("CARGO_PKG_VERSION"));
     let size: u64 = inspect("{{.Size}}").parse().unwrap();
@@ -138,17 +139,23 @@ fn arguments_add_to_what_the_image_says() {
 
 #[test]
 fn health_is_found_wherever_the_environment_says() {
+    let off = ["--env", "TINE_ADMIN_LISTEN=off"];
     for (variable, port) in [
         ("TINE_LISTEN=[::1]:7788", 7788),
         ("TINE_LISTEN=127.0.0.1:9000", 9000),
         ("TINE_LISTEN=0.0.0.0:8088", 8088),
         ("PORT=8080", 8080),
     ] {
-        let container = Container::run(image(), &["--env", variable], &[], port);
+        let options = [&["--env", variable], &off[..]].concat();
+        let container = Container::run(image(), &options, &[], port);
         assert_eq!(container.check_health(), (Some(0), String::new()), "{variable}");
     }
-    // A health check does not see the arguments of another process.
-    let container = Container::run(image(), &[], &["--listen=127.0.0.1:9000"], 9000);
+    // A health check does not see the arguments of another process; where that serves it need not
+    // know, as long as it finds where it says how it is.
+    let arguments = ["--listen=127.0.0.1:9000"];
+    let container = Container::run(image(), &[], &arguments, 9000);
+    assert_eq!(container.check_health(), (Some(0), String::new()));
+    let container = Container::run(image(), &off, &arguments, 9000);
     let (code, said) = container.check_health();
     assert!(code == Some(1) && said.starts_with("tine: not ready: "), "{code:?} {said}");
 }

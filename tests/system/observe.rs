@@ -1,5 +1,6 @@
-//! Whoever looks after tine, with real programs: a browser on the status page, Prometheus' parser on
-//! the metrics, goaccess on the log, and readers that stall while tine is asked as fast as it can be.
+//! Whoever looks after tine, with real programs: a browser on the status page, Prometheus' parser
+//! on the metrics, goaccess on the log, and readers that stall while tine is asked as fast as it can
+//! be.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};

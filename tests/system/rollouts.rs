@@ -1,5 +1,5 @@
-//! Rolling replacements behind real proxies: a new tine is started, and once it is ready the old one
-//! is told to stop, while the proxy still sends it requests for a while. No request fails.
+//! Rolling replacements behind real proxies: a new tine is started, and once it is ready the old
+//! one is told to stop, while the proxy still sends it requests for a while. No request fails.
 
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
