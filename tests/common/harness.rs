@@ -3,19 +3,20 @@
 
 #[path = "family.rs"]
 mod family;
+#[path = "folder.rs"]
+mod folder;
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tempfile::TempDir;
 
 /// How long anything may take on a slow and busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -26,45 +27,7 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_tine");
 pub const MISSING: &[u8] = b"<h1>sorry,file not found</h1>";
 
 pub use self::family::{attendant, children, is_one_generation};
-
-/// A folder to serve, readable for whoever serves it.
-pub struct Folder(TempDir);
-
-impl Folder {
-    pub fn new(files: &[(&str, &[u8])]) -> Self {
-        let folder = Self(tempfile::tempdir().unwrap());
-        allow_all(folder.path());
-        for (path, body) in files {
-            folder.write(path, body);
-        }
-        folder
-    }
-
-    pub fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    pub fn join(&self, path: impl AsRef<Path>) -> PathBuf {
-        self.path().join(path)
-    }
-
-    pub fn write(&self, path: impl AsRef<Path>, body: &[u8]) {
-        let path = self.join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, body).unwrap();
-    }
-
-    /// Sets when a file was last modified, in seconds since 1970.
-    pub fn date(&self, path: impl AsRef<Path>, second: u64) {
-        let file = File::options().append(true).open(self.join(path)).unwrap();
-        file.set_modified(UNIX_EPOCH + Duration::from_secs(second)).unwrap();
-    }
-}
-
-fn allow_all(path: &Path) {
-    use std::os::unix::fs::PermissionsExt as _;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-}
+pub use self::folder::Folder;
 
 /// A running tine.
 pub struct Tine {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 
-use crate::harness::{Client, Folder, Tine, attendant, children, command, get, until};
+use crate::harness::{Client, Folder, Tine, attendant, children, command, get, pass, until};
 
 fn site() -> Folder {
     Folder::new(&[("index.html", b"home"), ("big", &vec![1; 20_000_000])])
@@ -159,6 +159,22 @@ fn when_nobody_replaces_the_workers_it_is_not_alive() {
     stopped.for_each(|pid| kill(pid, Signal::SIGCONT).unwrap());
     until("it is alive again", || (tine.ask(get("/livez")).status() == 200).then_some(()));
     until("it is ready again", || (tine.ask(get("/readyz")).status() == 200).then_some(()));
+}
+
+#[test]
+fn a_paused_container_is_alive_when_it_goes_on() {
+    let folder = site();
+    let tine = serve(&folder, &["--watchdog", "3s"]);
+    let admin = attendant(tine.master(), "tine-admin").expect("an admin");
+    let everybody = [tine.everybody(), vec![admin]].concat();
+    everybody.iter().for_each(|&pid| kill(pid, Signal::SIGSTOP).unwrap());
+    pass(Duration::from_secs(5));
+    // In this order the admin sees the others stopped, as it would if it were the first to run.
+    everybody.iter().rev().for_each(|&pid| kill(pid, Signal::SIGCONT).unwrap());
+    for _ in 0..20 {
+        assert_eq!(tine.ask(get("/livez")).text(), "ok\n");
+    }
+    assert_eq!(tine.get("/").text(), "home");
 }
 
 #[test]

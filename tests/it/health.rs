@@ -82,6 +82,34 @@ fn the_check_finds_a_server_with_the_same_environment() {
 }
 
 #[test]
+fn the_check_asks_first_where_tine_says_how_it_is() {
+    let folder = site();
+    let mut command = crate::harness::command(folder.path());
+    command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+    let mut tine = Tine::start(command.args(["--shutdown-delay", "2s"]));
+    let (admin, gone) = (tine.admin.unwrap().to_string(), "127.0.0.1:1");
+    let env = [("TINE_ADMIN_LISTEN", &*admin), ("TINE_LISTEN", gone)];
+    assert_eq!(check(&env, &[]), (Some(0), String::new()));
+    tine.signal(Signal::SIGTERM);
+    until("it says that it is not ready", || {
+        let (code, said) = check(&env, &[]);
+        (code == Some(1) && said.contains("503 Service Unavailable (phase: told to stop)"))
+            .then_some(())
+    });
+    tine.wait();
+    // Nobody answers there: then it is asked where it serves.
+    let tine = Tine::serve(&folder, &[]);
+    let address = tine.address.to_string();
+    let env = [("TINE_ADMIN_LISTEN", gone), ("TINE_LISTEN", &*address)];
+    assert_eq!(check(&env, &[]), (Some(0), String::new()));
+    // Somebody listens there and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = silent.local_addr().unwrap().to_string();
+    let env = [("TINE_ADMIN_LISTEN", &*silent), ("TINE_LISTEN", &*address)];
+    assert_eq!(check(&env, &["--timeout", "2s"]), (Some(0), String::new()));
+}
+
+#[test]
 fn the_check_says_why_not_and_does_not_wait_for_ever() {
     let one_line = |said: &str| said.starts_with("tine: ") && said.matches('\n').count() == 1;
     // Nobody listens, since the port was somebody's who has left; or somebody says nothing.

@@ -172,7 +172,8 @@ fn the_drain_has_an_end() {
     let mut tine = Tine::serve(&folder, &["--drain-timeout", "300ms"]);
     let mut download = begin_download(&tine);
     tine.signal(Signal::SIGTERM);
-    tine.ends_well();
+    assert_eq!(tine.wait().code(), Some(0));
+    assert!(tine.rest_of_lines().last().unwrap().ends_with(", 1 answer cut short"));
     assert!(download.rest().len() < BIG);
 }
 

@@ -19,6 +19,8 @@ pub struct Chromium {
     session: String,
     /// What the browser told unasked and nobody has taken yet.
     events: Vec<Value>,
+    /// Whether an error is no reason to give up.
+    is_patient: bool,
     _profile: Folder,
 }
 
@@ -69,8 +71,16 @@ impl Chromium {
             }
         });
         let (session, events) = (String::new(), Vec::new());
-        let mut chromium =
-            Self { child, words, heard, calls: 0, session, events, _profile: profile };
+        let mut chromium = Self {
+            child,
+            words,
+            heard,
+            calls: 0,
+            session,
+            events,
+            is_patient: false,
+            _profile: profile,
+        };
         let target = chromium.call("Target.createTarget", json!({"url": "about:blank"}));
         let attach = json!({"targetId": target["targetId"], "flatten": true});
         let attached = chromium.call("Target.attachToTarget", attach);
@@ -91,7 +101,7 @@ impl Chromium {
         }
         self.words.write_all(format!("{message}\0").as_bytes()).unwrap();
         let mut answer = self.hear(|message| message["id"] == id);
-        assert!(answer["error"].is_null(), "{method}: {answer}");
+        assert!(answer["error"].is_null() || self.is_patient, "{method}: {answer}");
         answer["result"].take()
     }
 
@@ -164,9 +174,12 @@ impl Chromium {
     /// Waits until an expression is true; the page may be another one meanwhile.
     pub fn until(&mut self, expression: &str) {
         let deadline = Instant::now() + PATIENCE;
+        // A page that is being left answers with an error.
+        self.is_patient = true;
         while self.evaluate(expression) != true {
             assert!(Instant::now() < deadline, "in vain: {expression}");
         }
+        self.is_patient = false;
     }
 
     /// What went over the network since the last page was asked for.

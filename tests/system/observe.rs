@@ -1,6 +1,6 @@
 //! Whoever looks after tine, with real programs: a browser on the status page, Prometheus' parser
-//! on the metrics, goaccess on the log, and readers that stall while tine is asked as fast as it can
-//! be.
+//! on the metrics, goaccess on the log, and readers that stall while tine is asked as fast as it
+//! can be.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, pipe};
 use serde_json::Value;
 
@@ -308,7 +308,7 @@ fn counters_never_fall_whoever_dies() {
         for round in 0..20 {
             let victims = [tine.workers(), vec![tine.publisher()]].concat();
             let victim: Pid = victims[round % victims.len()];
-            let _ = nix::sys::signal::kill(victim, Signal::SIGKILL);
+            let _ = kill(victim, Signal::SIGKILL);
             for _ in 0..5 {
                 let now = names.map(|name| metric(&tine, name));
                 assert!(now.iter().zip(last).all(|(now, last)| *now >= last), "{now:?} {last:?}");
@@ -320,6 +320,19 @@ fn counters_never_fall_whoever_dies() {
     });
     let metrics = tine.ask(get("/metrics"));
     assert!(metrics.text().contains("tine_restarts_total{role=\"worker\",cause=\"signal\"}"));
+}
+
+#[test]
+fn who_asks_for_a_look_that_does_not_end_is_told_so() {
+    let folder = site();
+    let tine = serve(&folder, &["--watchdog", "1h"], Stdio::null());
+    let leader = tine.publisher();
+    kill(leader, Signal::SIGSTOP).unwrap();
+    let mut client = Client::connect(tine.admin.unwrap());
+    client.stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    client.send("POST /reload HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(client.answer().status(), 202);
+    kill(leader, Signal::SIGCONT).unwrap();
 }
 
 #[test]
