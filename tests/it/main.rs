@@ -16,6 +16,7 @@ mod limits;
 mod logging;
 mod processes;
 mod proxies;
+mod readers;
 mod requests;
 mod running;
 mod stopping;
