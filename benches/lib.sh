@@ -41,7 +41,8 @@ await_url() { # URL
 start_tine() { # PORT [ARG...]
     local port=$1
     shift
-    "$tine" "$work/site" --listen "127.0.0.1:$port" "$@" 2>"$work/tine.log" &
+    "$tine" "$work/site" --listen "127.0.0.1:$port" --log off --admin-listen off "$@" \
+        >/dev/null 2>"$work/tine.log" &
     pids+=($!)
     await_url "http://127.0.0.1:$port/1k.txt"
 }

@@ -156,12 +156,13 @@ impl Tine {
 
     /// KiB of all processes, what they share counted once.
     pub fn memory(&self) -> u64 {
-        let of = |pid: Pid| -> u64 {
-            let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
-            let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap();
-            line.split_whitespace().next().unwrap().parse().unwrap()
+        let of = |pid: Pid| -> Option<u64> {
+            let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+            let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+            line.split_whitespace().next()?.parse().ok()
         };
-        self.everybody().into_iter().map(of).sum()
+        // One of them may just have died.
+        until("all are there", || self.everybody().into_iter().map(of).sum())
     }
 
     pub fn signal(&self, signal: Signal) {

@@ -16,8 +16,12 @@ fn site() -> Folder {
 
 fn start(group: &Group, folder: &Folder, args: &[&str]) -> Tine {
     let mut command = group.command(PROGRAM);
-    Tine::start(command.arg(folder.path()).args(["--listen", "127.0.0.1:0"]).args(args))
+    command.arg(folder.path()).args(["--listen", "127.0.0.1:0"]).args(QUIET);
+    Tine::start(command.args(args))
 }
+
+/// What a control group of its own takes of the environment that other tests have.
+const QUIET: [&str; 4] = ["--log", "off", "--admin-listen", "off"];
 
 #[test]
 fn at_the_memory_limit_a_process_dies_and_the_server_goes_on() {
@@ -48,11 +52,12 @@ fn at_the_memory_limit_a_process_dies_and_the_server_goes_on() {
 fn at_the_process_limit_it_serves_with_fewer_and_tries_again() {
     let folder = site();
     let group = Group::new("pids");
-    // The master with its thread for signals, a publisher with its successor, and one worker.
-    group.set("pids.max", "pids.max", "5");
+    // The master with its thread for signals, the logger, a publisher with its successor, and one
+    // worker.
+    group.set("pids.max", "pids.max", "6");
     let mut command = group.command(PROGRAM);
-    let command = command.arg(folder.path()).args(["--listen", "127.0.0.1:0", "--workers", "3"]);
-    let mut tine = Tine::begin(command);
+    command.arg(folder.path()).args(["--listen", "127.0.0.1:0", "--workers", "3"]).args(QUIET);
+    let mut tine = Tine::begin(&mut command);
     assert_eq!(tine.get("/a.txt").text(), "a");
     assert!(tine.workers().len() < 3);
     let words = "tine: cannot start a worker: a limit on processes is reached";
