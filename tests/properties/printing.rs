@@ -17,7 +17,7 @@ const METHODS: [(&str, Method); 6] = [
     ("GET", Method::Get),
     ("HEAD", Method::Head),
     ("OPTIONS", Method::Options),
-    ("POST", Method::NotAllowed),
+    ("POST", Method::Post),
     ("get", Method::Unknown),
     ("X-Y!", Method::Unknown),
 ];
