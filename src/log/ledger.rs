@@ -7,6 +7,7 @@ use crate::config::LogFormat;
 use crate::http::request::Request;
 use crate::peer::Trusted;
 
+use super::line::Page;
 use super::{LINE_MAX, Line, Record, Stamp, Style};
 
 /// Most that is gathered, in bytes; lines beyond it are lost.
@@ -16,8 +17,10 @@ const PENDING_MAX: usize = 256 * 1024;
 #[derive(Debug)]
 pub struct Ledger {
     style: Style,
-    /// The generation and the worker that it is of.
-    owner: (u64, i32),
+    /// The generation and the worker that it is of, as objects have them.
+    owner: String,
+    /// The client of the last line, who is often that of the next.
+    client: (IpAddr, String),
     /// Whose word about a client's address is believed.
     trusted: Trusted,
     stamp: Stamp,
@@ -33,7 +36,9 @@ impl Ledger {
     /// A ledger with nothing in it.
     pub fn new(style: Style, owner: (u64, i32), trusted: Trusted) -> Self {
         let (stamp, pending, spare) = (Stamp::new(0), Vec::new(), Record::default());
-        Self { style, owner, trusted, stamp, pending, written: 0, spare }
+        let owner = format!("\"generation\":{},\"worker\":{}", owner.0, owner.1);
+        let client = (spare.client, spare.client.to_string());
+        Self { style, owner, client, trusted, stamp, pending, written: 0, spare }
     }
 
     /// A ledger that nothing is written to.
@@ -82,7 +87,11 @@ impl Ledger {
         if !self.stamp.is_of(second) {
             self.stamp = Stamp::new(second);
         }
-        line.write(self.style, &self.stamp, self.owner, &mut self.pending);
+        if line.record.client != self.client.0 {
+            self.client = (line.record.client, line.record.client.to_string());
+        }
+        let Self { style, stamp, client: (_, client), owner, pending, .. } = self;
+        line.write(*style, &Page { stamp, client, owner }, pending);
     }
 
     /// Gives a record back.

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use crate::config::LogFormat;
 use crate::http::request::Request;
 
-use super::text::fit_octets;
+use super::text::{fit_octets, is_plain};
 
 /// Most of each text that a line has, in bytes as escaped; together they leave room for the rest.
 const METHOD_MAX: usize = 64;
@@ -32,12 +32,15 @@ pub struct Record {
     ends: [u16; TEXTS],
     /// Whether a text is cut.
     pub(super) is_truncated: bool,
+    /// Whether no text has anything that is escaped in any format.
+    pub(super) is_plain: bool,
 }
 
 impl Default for Record {
     fn default() -> Self {
         let client = Ipv4Addr::UNSPECIFIED.into();
-        Self { client, octets: Vec::new(), ends: [0; TEXTS], is_truncated: false }
+        let (octets, ends) = (Vec::new(), [0; TEXTS]);
+        Self { client, octets, ends, is_truncated: false, is_plain: true }
     }
 }
 
@@ -46,7 +49,11 @@ impl Record {
     pub(super) fn read(&mut self, request: &Request<'_, '_>, format: LogFormat) {
         self.clear();
         if format == LogFormat::Headers {
-            return self.push(0, request.head.trim_ascii_end(), HEAD_MAX);
+            self.push(0, request.head.trim_ascii_end(), HEAD_MAX);
+            // Its lines are told apart by what is escaped.
+            let lines_are_plain = self.head_lines().flatten().all(|&octet| is_plain(octet));
+            self.is_plain = lines_are_plain;
+            return;
         }
         let line = request.head.split(|&octet| octet == b'\r').next().unwrap_or_default();
         let mut words = line.splitn(3, |&octet| octet == b' ');
@@ -73,11 +80,13 @@ impl Record {
         self.octets.clear();
         self.ends = [0; TEXTS];
         self.is_truncated = false;
+        self.is_plain = true;
     }
 
     fn push(&mut self, place: usize, text: &[u8], max: usize) {
         let fitted = fit_octets(text, max);
         self.is_truncated |= fitted.len() < text.len();
+        self.is_plain &= fitted.iter().all(|&octet| is_plain(octet));
         self.octets.extend_from_slice(fitted);
         let end = u16::try_from(self.octets.len()).unwrap_or(u16::MAX);
         self.ends[place..].fill(end);

@@ -38,6 +38,13 @@ impl Stamp {
         Moment { second: self, millis: millis % 1000 }
     }
 
+    /// The same, behind what `out` holds.
+    pub(super) fn push_moment(&self, millis: u64, out: &mut Vec<u8>) {
+        let digit = |place: u64| b"0123456789"[usize::try_from(millis / place % 10).unwrap_or(0)];
+        out.extend_from_slice(self.day_and_time.as_bytes());
+        out.extend_from_slice(&[b'.', digit(100), digit(10), digit(1), b'Z']);
+    }
+
     /// `06/Nov/1994:08:49:37 +0000`, as the common log format has it.
     pub(super) fn common(&self) -> &str {
         &self.common
@@ -75,6 +82,9 @@ mod tests {
     fn a_second_is_spelled_in_three_ways() {
         let stamp = Stamp::new(784_111_777);
         assert_eq!(stamp.at(784_111_777_042).to_string(), "1994-11-06T08:49:37.042Z");
+        let mut out = Vec::new();
+        stamp.push_moment(784_111_777_042, &mut out);
+        assert_eq!(out, b"1994-11-06T08:49:37.042Z");
         assert_eq!(stamp.common(), "06/Nov/1994:08:49:37 +0000");
         assert_eq!(stamp.clock(), "08:49:37");
         assert!(stamp.is_of(784_111_777) && !stamp.is_of(784_111_778));

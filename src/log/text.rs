@@ -43,6 +43,9 @@ fn cost(letter: char) -> usize {
 
 /// Octets that are no text of any encoding, one letter each, so that they can be cut alike.
 pub(super) fn fit_octets(octets: &[u8], max: usize) -> &[u8] {
+    if octets.len() * 8 <= max {
+        return octets;
+    }
     let mut left = max;
     for (at, &octet) in octets.iter().enumerate() {
         let cost = if octet.is_ascii() { cost(octet.into()) } else { 8 };
@@ -52,6 +55,11 @@ pub(super) fn fit_octets(octets: &[u8], max: usize) -> &[u8] {
         }
     }
     octets
+}
+
+/// Whether an octet stands for itself in every format.
+pub(super) fn is_plain(octet: u8) -> bool {
+    matches!(octet, b' '..=b'~') && octet != b'"' && octet != b'\\'
 }
 
 /// Writes octets with those escaped that a quoted text of a log cannot have, `"` and `\` among

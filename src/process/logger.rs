@@ -5,6 +5,7 @@
 //! holds up its own lines only.
 
 use std::io::{self, stderr, stdout};
+use std::mem;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,8 @@ use super::{failed, take_role};
 const INPUT: usize = 64 * 1024;
 /// How often it beats, and looks whether lines were lost.
 const TURN: Duration = Duration::from_secs(1);
+/// How long it lets lines gather once it has taken some: to wake it costs more than a line.
+const GATHER: u16 = 2;
 /// After how many turns it is said that lines are lost, although more may be.
 const PATIENCE: u32 = 10;
 
@@ -46,6 +49,7 @@ pub(super) struct Logger {
     notices: Stream,
     dismissed: Word,
     lost: Lost,
+    input: Box<[u8]>,
 }
 
 /// Lines that were lost.
@@ -67,10 +71,11 @@ impl Logger {
         // What was lost before is said by now, or nobody knows.
         let seen = board.total(Counter::LostLines);
         let lost = Lost { said: seen, seen, turns: 0 };
-        Self { board, row, style, answers, notices, dismissed, lost }
+        let input = vec![0; INPUT].into();
+        Self { board, row, style, answers, notices, dismissed, lost, input }
     }
 
-    /// Writes until there is nothing to come, and for a turn longer if nobody reads.
+    /// Writes until there is nothing to come; if nobody reads, for a turn longer.
     ///
     /// # Errors
     /// If it cannot wait.
@@ -89,6 +94,8 @@ impl Logger {
                 // Something may have come since they were looked at.
                 (self.answers.was_empty, self.notices.was_empty) = (false, false);
             }
+            let has_moved = mem::take(&mut self.answers.has_moved);
+            leave_at = leave_at.map(|leave_at| if has_moved { now + TURN } else { leave_at });
             let is_done = self.answers.is_empty() && self.notices.is_empty();
             if leave_at.is_some_and(|leave_at| is_done || leave_at <= now) {
                 self.row.add(Counter::LostLines, self.answers.lose_all());
@@ -103,14 +110,17 @@ impl Logger {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(failed("cannot wait for lines")(errno)),
             }
-            if let Err(errno) = self.answers.advance() {
+            if self.answers.has_time() && leave_at.is_none() {
+                let _ = poll(&mut [self.dismissed.awaited()], PollTimeout::from(GATHER));
+            }
+            if let Err(errno) = self.answers.advance(&mut self.input) {
                 self.row.add(Counter::LostLines, self.answers.lose());
                 if self.answers.broke(errno) {
                     let reason = errno.desc();
                     self.say(&format!("the log is lost: cannot write standard output: {reason}"));
                 }
             }
-            if let Err(errno) = self.notices.advance() {
+            if let Err(errno) = self.notices.advance(&mut self.input) {
                 (0..self.notices.lose()).for_each(|_| self.board.lose_notice());
                 self.notices.broke(errno);
             }
@@ -151,11 +161,23 @@ struct Stream {
     was_empty: bool,
     /// Whether the last line that was written has no end.
     is_torn: bool,
+    /// Whether there was more in the pipe than could be read at once.
+    was_much: bool,
+    /// Whether something was written since that was last asked.
+    has_moved: bool,
 }
 
 impl Stream {
     fn new(pipe: OwnedFd, out: io::Result<OwnedFd>) -> Self {
-        Self { pipe, out: out.ok(), bytes: Vec::new(), was_empty: false, is_torn: false }
+        Self {
+            has_moved: false,
+            pipe,
+            out: out.ok(),
+            bytes: Vec::new(),
+            was_empty: false,
+            is_torn: false,
+            was_much: false,
+        }
     }
 
     /// What has to happen before there is something to do.
@@ -164,6 +186,11 @@ impl Stream {
             Some(out) if !self.chunk().is_empty() => PollFd::new(out.as_fd(), PollFlags::POLLOUT),
             _ => PollFd::new(self.pipe.as_fd(), PollFlags::POLLIN),
         }
+    }
+
+    /// Whether lines may gather before the next ones are read.
+    fn has_time(&self) -> bool {
+        self.chunk().is_empty() && !self.was_much
     }
 
     /// Whether all is written that was there.
@@ -182,11 +209,11 @@ impl Stream {
     ///
     /// # Errors
     /// If the lines that it has cannot be written, now or ever.
-    fn advance(&mut self) -> Result<(), Errno> {
+    fn advance(&mut self, input: &mut [u8]) -> Result<(), Errno> {
         if self.chunk().is_empty() {
-            let mut input = [0; INPUT];
-            let len = read(&self.pipe, &mut input).unwrap_or(0);
+            let len = read(&self.pipe, input).unwrap_or(0);
             self.was_empty = len == 0;
+            self.was_much = len == input.len();
             self.bytes.extend_from_slice(&input[..len]);
         }
         while !self.chunk().is_empty() {
@@ -199,6 +226,7 @@ impl Stream {
                 Ok(0) => return Ok(()),
                 Ok(len) => {
                     self.is_torn = self.bytes[len - 1] != b'\n';
+                    self.has_moved = true;
                     self.bytes.drain(..len);
                 }
                 Err(Errno::EAGAIN | Errno::EINTR) => return Ok(()),
@@ -212,7 +240,7 @@ impl Stream {
     /// have room again.
     fn broke(&mut self, errno: Errno) -> bool {
         let is_final = matches!(errno, Errno::EPIPE | Errno::EBADF | Errno::EIO | Errno::EINVAL);
-        if !is_final && std::mem::take(&mut self.is_torn) {
+        if !is_final && mem::take(&mut self.is_torn) {
             self.bytes.push(b'\n');
         }
         is_final && self.out.take().is_some()
