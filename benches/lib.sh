@@ -45,6 +45,8 @@ start_tine() { # PORT [ARG...]
         >/dev/null 2>"$work/tine.log" &
     pids+=($!)
     await_url "http://127.0.0.1:$port/1k.txt"
+    # The second generation is the one that stays.
+    until grep -q 'is complete' "$work/tine.log"; do :; done
 }
 
 start_nginx() { # PORT [WORKERS]: as fast as it can be configured
@@ -65,13 +67,13 @@ CONF
 tree() { # PID: it and all its descendants
     echo "$1"
     local child
-    for child in $(cat "/proc/$1/task/$1/children"); do tree "$child"; done
+    for child in $(cat "/proc/$1/task/$1/children" 2>/dev/null); do tree "$child"; done
 }
 
 pss() { # PID: KiB of it and its descendants, what they share counted once
     local pid sum=0
     for pid in $(tree "$1"); do
-        sum=$((sum + $(awk '/^Pss:/ { print $2 }' "/proc/$pid/smaps_rollup")))
+        sum=$((sum + $(awk '/^Pss:/ { print $2 }' "/proc/$pid/smaps_rollup" 2>/dev/null || echo 0)))
     done
     echo "$sum"
 }
@@ -79,7 +81,8 @@ pss() { # PID: KiB of it and its descendants, what they share counted once
 cpu_ns() { # PID: CPU time that it and its descendants have had so far
     local pid sum=0 ran
     for pid in $(tree "$1"); do
-        read -r ran _ <"/proc/$pid/schedstat"
+        # A successor may just have ended.
+        { read -r ran _ <"/proc/$pid/schedstat"; } 2>/dev/null || continue
         sum=$((sum + ran))
     done
     echo "$sum"

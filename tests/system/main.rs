@@ -16,12 +16,16 @@ mod groups;
 #[path = "../common/harness.rs"]
 mod harness;
 mod kills;
+mod kubernetes;
+mod kustomize;
 mod limits;
 mod many;
 mod observe;
 mod peers;
 mod podman;
+mod pods;
 mod rollouts;
+
 mod smuggling;
 mod versions;
 

@@ -40,9 +40,17 @@ pub fn build(name: &str, args: &[&str], cache: Option<&Path>) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Runs podman.
+/// Runs podman, with limits that are no more than the hard ones here.
 pub fn podman(args: &[&str]) -> Output {
-    Command::new("podman").args(["--runtime", "runc"]).args(args).output().unwrap()
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/containers.conf");
+    if !config.exists() {
+        let limits =
+            "[containers]\ndefault_ulimits = [\"nofile=8192:8192\", \"nproc=1024:1024\"]\n";
+        fs::write(&config, limits).unwrap();
+    }
+    let mut command = Command::new("podman");
+    command.env("CONTAINERS_CONF", &config).args(["--runtime", "runc"]).args(args);
+    command.output().unwrap()
 }
 
 /// What podman says, if it succeeds.
@@ -61,20 +69,32 @@ impl Container {
     /// Runs an image with options of podman's and arguments of tine's, and waits until it serves on
     /// that port of its own.
     pub fn run(image: &str, options: &[&str], args: &[&str], port: u16) -> Self {
-        let publish = format!("--publish=127.0.0.1::{port}");
-        // The defaults are more than the hard limit here.
-        let limits = ["--ulimit=nofile=8192:8192", "--ulimit=nproc=1024:1024"];
-        let run = [&["run", "--detach", &publish], &limits[..], options, &[image], args].concat();
-        let id = ask_podman(&run);
-        let mut container = Self { id, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
+        let container = Self::begin(image, options, args, port);
         until("the container says that it serves", || {
             let log = container.log();
             assert!(container.inspect("{{.State.Running}}") == "true", "it ended: {log}");
             log.contains(" ready in ").then_some(())
         });
-        let address = ask_podman(&["port", &container.id, &port.to_string()]);
-        container.address = address.parse().unwrap();
         container
+    }
+
+    /// Runs an image likewise, and waits for nothing.
+    pub fn begin(image: &str, options: &[&str], args: &[&str], port: u16) -> Self {
+        let publish = format!("--publish=127.0.0.1::{port}");
+        let run = [&["run", "--detach", &publish], options, &[image], args].concat();
+        let id = ask_podman(&run);
+        let mut container = Self { id, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
+        container.address = container.published(port);
+        container
+    }
+
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Where a port of its own can be reached.
+    pub fn published(&self, port: u16) -> SocketAddr {
+        ask_podman(&["port", &self.id, &port.to_string()]).parse().unwrap()
     }
 
     pub fn connect(&self) -> Client {

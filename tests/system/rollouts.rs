@@ -4,7 +4,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -14,17 +14,48 @@ use nix::sys::signal::Signal;
 use crate::harness::{Client, Folder, Tine, command, get, pass, until};
 use crate::peers::Peer;
 
-const ROLLOUTS: usize = 10;
+pub const ROLLOUTS: usize = 10;
 const CLIENTS: usize = 4;
 /// How long the proxy goes on sending requests to who was told to stop.
 const LATE: Duration = Duration::from_millis(500);
 
+/// A tine that others replace.
+pub trait Replica {
+    fn address(&self) -> SocketAddr;
+    /// Whether it says that it is ready.
+    fn is_ready(&self) -> bool;
+    /// Tells it to stop.
+    fn stop(&self);
+    /// Waits for its end, and looks whether it was a good one.
+    fn ends(&mut self);
+}
+
+impl Replica for Tine {
+    fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    fn is_ready(&self) -> bool {
+        self.ask(get("/readyz")).status() == 200
+    }
+
+    fn stop(&self) {
+        self.signal(Signal::SIGTERM);
+    }
+
+    fn ends(&mut self) {
+        assert_eq!(self.wait().code(), Some(0));
+        let said = self.rest_of_lines();
+        assert!(!said.last().unwrap().contains("cut short"), "{said:?}");
+    }
+}
+
 /// What clients have seen.
 #[derive(Debug, Default)]
-struct Count {
+pub struct Count {
     is_over: AtomicBool,
-    answers: AtomicU64,
-    failed: AtomicU64,
+    pub answers: AtomicU64,
+    pub failed: AtomicU64,
 }
 
 impl Count {
@@ -45,11 +76,12 @@ impl Count {
         }
     }
 
-    /// Replaces tine again and again beside clients that ask.
-    fn beside(
+    /// Replaces `first` again and again, beside clients that ask.
+    pub fn beside<R: Replica>(
         &self,
         address: SocketAddr,
-        first: Tine,
+        (first, rollouts): (R, usize),
+        serve: impl Fn() -> R,
         is_kept: impl Fn(usize) -> bool + Sync,
         mut send_to: impl FnMut(&[SocketAddr]),
     ) {
@@ -59,25 +91,20 @@ impl Count {
                 scope.spawn(move || self.ask(address, is_kept(number)));
             }
             let mut old = first;
-            for _ in 0..ROLLOUTS {
+            for _ in 0..rollouts {
                 let new = serve();
-                send_to(&[old.address, new.address]);
-                old.signal(Signal::SIGTERM);
-                until("it is not ready", || {
-                    (old.ask(get("/readyz")).status() == 503).then_some(())
-                });
+                send_to(&[old.address(), new.address()]);
+                old.stop();
                 pass(LATE);
-                send_to(&[new.address]);
-                assert_eq!(old.wait().code(), Some(0));
-                let said = old.rest_of_lines();
-                assert!(!said.last().unwrap().contains("cut short"), "{said:?}");
+                send_to(&[new.address()]);
+                old.ends();
                 old = new;
             }
             self.is_over.store(true, Ordering::Relaxed);
         });
     }
 
-    fn check(&self, what: &str) {
+    pub fn check(&self, what: &str) {
         let (answers, failed) =
             (self.answers.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed));
         println!("{ROLLOUTS} rollouts behind {what}: {answers} answers, {failed} failed");
@@ -91,31 +118,34 @@ fn serve() -> Tine {
     command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
     command.args(["--workers", "2", "--shutdown-delay", "2s", "--watch", "off"]);
     let tine = Tine::start(&mut command);
-    until("it is ready", || (tine.ask(get("/readyz")).status() == 200).then_some(()));
+    until("it is ready", || tine.is_ready().then_some(()));
     tine
+}
+
+/// nginx in front of these, with a pool of connections to them.
+pub fn nginx_for(servers: &[SocketAddr]) -> String {
+    let servers: String =
+        servers.iter().map(|address| format!("server {address} max_fails=0; ")).collect();
+    // What fails is to be seen.
+    format!(
+        "access_log off; upstream tine {{ {servers} keepalive 16; }}\n\
+         server {{ listen LISTEN; location / {{ proxy_pass http://tine; \
+         proxy_next_upstream off; proxy_http_version 1.1; \
+         proxy_set_header Connection \"\"; }} }}"
+    )
 }
 
 #[test]
 fn behind_nginx_with_a_pool_of_connections() {
-    let upstream = |servers: &[SocketAddr]| {
-        let servers: String =
-            servers.iter().map(|address| format!("server {address} max_fails=0; ")).collect();
-        // What fails is to be seen.
-        format!(
-            "access_log off; upstream tine {{ {servers} keepalive 16; }}\n\
-             server {{ listen LISTEN; location / {{ proxy_pass http://tine; \
-             proxy_next_upstream off; proxy_http_version 1.1; \
-             proxy_set_header Connection \"\"; }} }}"
-        )
-    };
     let first = serve();
-    let proxy = Peer::nginx(&upstream(&[first.address]));
+    let proxy = Peer::nginx(&nginx_for(&[first.address]));
     until("nginx answers", || Client::try_get(proxy.address, "/"));
     let count = Count::default();
     // An nginx that reads its configuration anew closes what its clients keep: that is not ours.
     let keeps_none = |_| false;
-    count
-        .beside(proxy.address, first, keeps_none, |servers| proxy.reload_nginx(&upstream(servers)));
+    count.beside(proxy.address, (first, ROLLOUTS), serve, keeps_none, |servers| {
+        proxy.reload_nginx(&nginx_for(servers))
+    });
     count.check("nginx");
 }
 
@@ -129,42 +159,66 @@ fn tell(socket: &Path, line: &str) {
     assert!(is_well, "{line}: {said}");
 }
 
+/// The two places for servers of a haproxy, told by its socket who is in them.
+pub struct Slots {
+    socket: PathBuf,
+    servers: [Option<SocketAddr>; 2],
+}
+
+impl Slots {
+    /// haproxy's configuration with one server, and the socket by which it is told of others.
+    pub fn config(socket: &Path, first: SocketAddr) -> String {
+        format!(
+            "global\n stats socket {} level admin\n\
+             defaults\n mode http\n timeout connect 5s\n timeout client 60s\n \
+             timeout server 60s\n retries 0\n http-reuse always\n\
+             frontend in\n bind LISTEN\n default_backend out\n\
+             backend out\n balance roundrobin\n server s0 {first} \n \
+             server s1 127.0.0.1:1 disabled\n",
+            socket.display(),
+        )
+    }
+
+    pub fn new(socket: PathBuf, first: SocketAddr) -> Self {
+        Self { socket, servers: [Some(first), None] }
+    }
+
+    pub fn set(&mut self, servers: &[SocketAddr]) {
+        for number in 0..self.servers.len() {
+            if self.servers[number].is_some_and(|address| !servers.contains(&address)) {
+                tell(&self.socket, &format!("set server out/s{number} state maint"));
+                self.servers[number] = None;
+            }
+        }
+        for &address in servers {
+            if self.servers.contains(&Some(address)) {
+                continue;
+            }
+            let number = self.servers.iter().position(Option::is_none).unwrap();
+            let port = address.port();
+            let line = format!("set server out/s{number} addr 127.0.0.1 port {port}");
+            tell(&self.socket, &line);
+            tell(&self.socket, &format!("set server out/s{number} state ready"));
+            self.servers[number] = Some(address);
+        }
+    }
+}
+
+/// Every other client keeps its connection.
+pub fn half_keep(number: usize) -> bool {
+    number % 2 == 0
+}
+
 #[test]
 fn behind_haproxy() {
     let first = serve();
     let place = Folder::new(&[]);
     let socket = place.join("socket");
-    let config = format!(
-        "global\n stats socket {} level admin\n\
-         defaults\n mode http\n timeout connect 5s\n timeout client 60s\n timeout server 60s\n \
-         retries 0\n http-reuse always\n\
-         frontend in\n bind LISTEN\n default_backend out\n\
-         backend out\n balance roundrobin\n server s0 {} \n server s1 127.0.0.1:1 disabled\n",
-        socket.display(),
-        first.address,
-    );
+    let config = Slots::config(&socket, first.address);
     let proxy = Peer::haproxy(&config);
     until("haproxy answers", || Client::try_get(proxy.address, "/"));
     let count = Count::default();
-    let mut slots = [Some(first.address), None];
-    let half_keep = |number| number % 2 == 0;
-    count.beside(proxy.address, first, half_keep, |servers| {
-        for (number, slot) in slots.iter_mut().enumerate() {
-            if slot.is_some_and(|address| !servers.contains(&address)) {
-                tell(&socket, &format!("set server out/s{number} state maint"));
-                *slot = None;
-            }
-        }
-        for address in servers {
-            if slots.contains(&Some(*address)) {
-                continue;
-            }
-            let number = slots.iter().position(Option::is_none).unwrap();
-            let port = address.port();
-            tell(&socket, &format!("set server out/s{number} addr 127.0.0.1 port {port}"));
-            tell(&socket, &format!("set server out/s{number} state ready"));
-            slots[number] = Some(*address);
-        }
-    });
+    let mut slots = Slots::new(socket, first.address);
+    count.beside(proxy.address, (first, ROLLOUTS), serve, half_keep, |servers| slots.set(servers));
     count.check("haproxy");
 }
