@@ -54,7 +54,17 @@ pub(super) fn open_admin(
     style: Style,
 ) -> Result<Option<TcpListener>, Failure> {
     let Some(address) = wanted.address() else { return Ok(None) };
-    match open_one(address, false) {
+    let every_v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+    let outcome = match open_one(address, false) {
+        // As on the port that serves.
+        Err(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL)
+            if address.ip() == Ipv6Addr::UNSPECIFIED =>
+        {
+            open_one(every_v4, false)
+        }
+        outcome => outcome,
+    };
+    match outcome {
         Ok(listener) => Ok(Some(listener)),
         Err(errno) if wanted == AdminListen::On(address) => Err(complaint(address, errno)),
         Err(errno) => {

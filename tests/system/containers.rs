@@ -161,6 +161,15 @@ fn health_is_found_wherever_the_environment_says() {
 }
 
 #[test]
+fn where_there_is_no_ipv6_it_listens_on_ipv4() {
+    let without = ["--sysctl=net.ipv6.conf.all.disable_ipv6=1"];
+    let container = Container::run(image(), &without, &[], 7788);
+    assert_eq!(container.get("/").status(), 200);
+    assert_eq!(container.check_health(), (Some(0), String::new()));
+    assert!(container.log().contains("how it is on http://localhost:7789/"), "{}", container.log());
+}
+
+#[test]
 fn volumes_of_all_kinds_are_served_or_named() {
     let folder = Folder::new(&[("index.html", b"mine"), ("secret.txt", b"secret")]);
     fs::set_permissions(folder.join("secret.txt"), Permissions::from_mode(0o600)).unwrap();

@@ -290,13 +290,48 @@ fn a_changed_configmap_rolls_or_flips_as_the_component_says() {
 }
 
 #[test]
+fn labels_and_images_have_the_version() {
+    for overlay in BOTH {
+        let objects = objects(&shipped(overlay));
+        let deployment = find(&objects, "Deployment");
+        let pod = &deployment["spec"]["template"];
+        for labels in [&deployment["metadata"]["labels"], &pod["metadata"]["labels"]] {
+            assert_eq!(labels["app.kubernetes.io/version"], env!("CARGO_PKG_VERSION"));
+            assert_eq!(labels["app.kubernetes.io/name"], "tine");
+        }
+        let image = concat!("tine:", env!("CARGO_PKG_VERSION"));
+        assert_eq!(pod["spec"]["containers"][0]["image"], image);
+    }
+}
+
+#[test]
+fn only_monitoring_reaches_the_admin_port() {
+    let objects = objects(&shipped("production"));
+    let policy = &find(&objects, "NetworkPolicy")["spec"];
+    for rule in policy["ingress"].as_array().unwrap() {
+        let from = &rule["from"][0]["namespaceSelector"]["matchLabels"];
+        let port = &rule["ports"][0]["port"];
+        if *port == u64::from(PORT) {
+            assert!(rule["from"].is_null());
+        } else {
+            assert_eq!(*port, u64::from(ADMIN_PORT));
+            assert_eq!(from["kubernetes.io/metadata.name"], "monitoring");
+        }
+    }
+    assert_eq!(policy["policyTypes"], serde_json::json!(["Ingress", "Egress"]));
+}
+
+#[test]
 fn git_sync_gets_out_where_nobody_else_does() {
     let egress = |set: &[&str]| {
         let objects = objects(&rendered(set, ""));
-        find(&objects, "NetworkPolicy")["spec"]["egress"].as_array().unwrap().len()
+        let policies = objects.iter().filter(|object| object["kind"] == "NetworkPolicy");
+        policies.map(|policy| policy["spec"]["egress"].as_array().unwrap().len()).sum::<usize>()
     };
     assert_eq!(egress(&["networkpolicy"]), 0);
+    // In any order.
     assert_eq!(egress(&["networkpolicy", "html-git-sync"]), 1);
+    assert_eq!(egress(&["html-git-sync", "networkpolicy"]), 1);
 }
 
 /// What stands between fences of a kind in a text.
@@ -313,6 +348,9 @@ fn the_readme_can_be_followed_as_far_as_it_goes_without_a_cluster() {
     for line in lines.lines() {
         let words: Vec<_> = line.split_whitespace().collect();
         match words[..] {
+            // Of the reader's own, shown below.
+            ["kubectl", "apply", "-k", "k8s/overlays/web"]
+            | ["kubectl", "create", "namespace", "web"] => {}
             ["kubectl", "apply", "-k", path] | ["kubectl", "kustomize", path, ..] => {
                 render(&Path::new(TOP).join(path));
                 rendered += 1;
