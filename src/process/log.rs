@@ -16,8 +16,10 @@ use crate::log::{Ledger, Style, notice};
 
 use super::failed;
 
-/// How much may wait to be read, in bytes, if the system allows it; else 64 KiB.
-const WAITING_MAX: i32 = 1024 * 1024;
+/// How much may wait to be read, in bytes. More would be at the cost of others: all pipes of a user
+/// share a limit (pipe-user-pages-soft, pipe(7)), and many containers have the same one. Beyond it
+/// the system gives less.
+const WAITING_MAX: i32 = 256 * 1024;
 /// How long a reader of standard error is waited for, in milliseconds.
 const READER_TIME: u16 = 1000;
 /// What is written at once is not mixed with what others write, up to this many bytes (pipe(7)).
@@ -47,13 +49,10 @@ pub struct Drains {
 /// # Errors
 /// If the system refuses a pipe.
 pub fn open(style: Style, board: Board<'static>) -> Result<(Log, Answers, Drains), Failure> {
-    let pipe = || {
-        let flags = OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-        let ends = pipe2(flags).map_err(failed("cannot make a pipe"))?;
-        let _ = fcntl(&ends.1, FcntlArg::F_SETPIPE_SZ(WAITING_MAX));
-        Ok(ends)
-    };
+    let flags = OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+    let pipe = || pipe2(flags).map_err(failed("cannot make a pipe"));
     let ((answers, written), (notices, said)) = (pipe()?, pipe()?);
+    let _ = fcntl(&written, FcntlArg::F_SETPIPE_SZ(WAITING_MAX));
     let log = Log { style, board, pipe: said };
     Ok((log, Answers { style, pipe: written }, Drains { answers, notices }))
 }
@@ -79,9 +78,13 @@ impl Answers {
         }
     }
 
-    /// The same at a worker's end; what there is no room for then is lost.
+    /// The same at a worker's end, when it has time; what there is no room for even then is lost.
     pub(super) fn take_last(&self, ledger: &mut Ledger, row: Row<'_>) {
         self.take(ledger);
+        let mut fds = [PollFd::new(self.pipe.as_fd(), PollFlags::POLLOUT)];
+        while !ledger.is_empty() && poll(&mut fds, PollTimeout::from(READER_TIME)) == Ok(1) {
+            self.take(ledger);
+        }
         ledger.lose(row);
     }
 }

@@ -51,6 +51,8 @@ const INPUT: usize = 64 * 1024;
 const SWEEP: Duration = Duration::from_secs(1);
 /// The same while draining, when somebody waits for the end.
 const DRAIN_SWEEP: Duration = Duration::from_millis(50);
+/// How long lines wait for room in the pipe before that is tried again.
+const LOG_PAUSE: Duration = Duration::from_millis(50);
 
 /// A process that serves.
 pub struct Worker<'l> {
@@ -160,6 +162,7 @@ impl<'l> Worker<'l> {
         let mut is_busy = false;
         while !self.is_done() {
             let pause = sweep_at.saturating_duration_since(self.desk.clock.now());
+            let pause = if self.desk.ledger.is_empty() { pause } else { pause.min(LOG_PAUSE) };
             wait(&mut self.poll, &mut events, Some(if is_busy { Duration::ZERO } else { pause }))?;
             self.desk.clock.tick();
 
