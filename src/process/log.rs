@@ -5,6 +5,7 @@ use std::io::{IsTerminal as _, Write as _, stderr, stdout};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{pipe2, write};
@@ -68,23 +69,22 @@ impl Log {
 }
 
 impl Answers {
-    /// Writes what a worker has gathered, as far as there is room.
-    pub(super) fn take(&self, ledger: &mut Ledger) {
+    /// Writes what a worker has gathered, as far as there is room; whether there is some to wait
+    /// for.
+    pub(super) fn take(&self, ledger: &mut Ledger) -> bool {
         while !ledger.is_empty() {
             match write(&self.pipe, ledger.chunk(ATOM)) {
                 Ok(len) => ledger.wrote(len),
-                Err(_) => return,
+                Err(errno) => return errno == Errno::EAGAIN,
             }
         }
+        false
     }
 
     /// The same at a worker's end, when it has time; what there is no room for even then is lost.
     pub(super) fn take_last(&self, ledger: &mut Ledger, row: Row<'_>) {
-        self.take(ledger);
         let mut fds = [PollFd::new(self.pipe.as_fd(), PollFlags::POLLOUT)];
-        while !ledger.is_empty() && poll(&mut fds, PollTimeout::from(READER_TIME)) == Ok(1) {
-            self.take(ledger);
-        }
+        while self.take(ledger) && poll(&mut fds, PollTimeout::from(READER_TIME)) == Ok(1) {}
         ledger.lose(row);
     }
 }
