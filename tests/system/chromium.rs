@@ -146,12 +146,14 @@ impl Chromium {
         self.call("Emulation.setScriptExecutionDisabled", json!({"value": true}));
     }
 
-    /// What an element shows, also where no script may run.
+    /// What an element shows, also where no script may run; nothing while a page is being left.
     pub fn text_of(&mut self, selector: &str) -> String {
+        self.is_patient = true;
         let document = self.call("DOM.getDocument", json!({}));
         let root = &document["root"]["nodeId"];
         let found = self.call("DOM.querySelector", json!({"nodeId": root, "selector": selector}));
         let html = self.call("DOM.getOuterHTML", json!({"nodeId": found["nodeId"]}));
+        self.is_patient = false;
         let html = html["outerHTML"].as_str().unwrap_or_default().replace("<dd>", "\n");
         // The tags are taken out; what stands between them is left.
         html.split('<').map(|part| part.split_once('>').map_or(part, |(_, text)| text)).collect()
