@@ -33,15 +33,14 @@ const LAST_GENERATION: usize = 1;
 const LEADER: usize = 2;
 const RELOADS: usize = 3;
 const CUT: usize = 4;
-const OUTCOME: usize = 5;
-const SETTLED: usize = 6;
-const PHASE: usize = 7;
-const LOST_NOTICES: usize = 8;
-const CPU: usize = 9;
-const FACTS: usize = 10;
+const SETTLED: usize = 5;
+const PHASE: usize = 6;
+const LOST_NOTICES: usize = 7;
+const CPU: usize = 8;
+const FACTS: usize = 9;
 /// Looks at the folder of which word is kept, the oldest behind the newest.
-const LOOKS: usize = 17;
-const NEXT_LOOK: usize = 16;
+const LOOKS: usize = 16;
+const NEXT_LOOK: usize = 15;
 const LOOK: usize = 4;
 const LOOKS_MAX: usize = 8;
 /// Why the last look was refused, as text.
@@ -117,7 +116,6 @@ impl<'w> Board<'w> {
     /// Takes note of what a look at the folder has come to, and how often one was asked for before
     /// it began.
     pub fn settle(&self, reloads: u64, outcome: Outcome) {
-        self.words[OUTCOME].store(outcome as u64, Ordering::Relaxed);
         self.words[SETTLED].store(reloads << 8 | outcome as u64, Ordering::Release);
     }
 
@@ -129,7 +127,7 @@ impl<'w> Board<'w> {
 
     /// What the last look at the folder has come to.
     pub fn outcome(&self) -> Outcome {
-        Outcome::of(self.words[OUTCOME].load(Ordering::Relaxed))
+        self.settled().1
     }
 
     /// Says why a look was refused; what is too long is cut.

@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 pub mod conn;
 pub mod failure;
+pub mod figures;
 pub mod healthcheck;
 pub mod http;
 pub mod log;

@@ -19,7 +19,7 @@ use crate::config::LogFormat;
 pub use ledger::Ledger;
 pub use line::Line;
 pub use record::Record;
-use stamp::{Moment, Stamp};
+use stamp::Stamp;
 
 /// Longest line, in bytes, with its end: what is longer is cut, and says so.
 pub const LINE_MAX: usize = 4000;
@@ -44,15 +44,17 @@ impl Style {
 pub fn notice(style: Style, millis: u64, message: &str) -> String {
     #[derive(Serialize)]
     struct Notice<'n> {
-        time: Moment<'n>,
+        time: &'n str,
         message: &'n str,
     }
     let message = text::without_middle(message, LINE_MAX - 200);
     let mut out = match style.format {
         LogFormat::Json => {
             let stamp = Stamp::new(millis / 1000);
-            let mut out = Vec::new();
-            json::write(&Notice { time: stamp.at(millis), message: &message }, &mut out);
+            let (mut time, mut out) = (Vec::new(), Vec::new());
+            stamp.push_moment(millis, &mut time);
+            let time = &String::from_utf8_lossy(&time);
+            json::write(&Notice { time, message: &message }, &mut out);
             String::from_utf8(out).unwrap_or_default()
         }
         _ => {

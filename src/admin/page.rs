@@ -3,6 +3,7 @@
 use std::fmt::{self, Display, Write as _};
 
 use crate::board::{Phase, Role, Row};
+use crate::figures::bytes;
 
 use super::View;
 use super::checks::Probe;
@@ -142,7 +143,7 @@ impl Page<'_, '_> {
         let open: u64 = board.rows().map(|row| row.open()).sum();
         let mut figures = vec![
             ("answers a second", rate(|totals| totals.answered).to_string()),
-            ("sent a second", Bytes(rate(|totals| totals.sent)).to_string()),
+            ("sent a second", bytes(rate(|totals| totals.sent))),
             ("latency, median", latency(50)),
             ("latency, 99 of 100", latency(99)),
             ("connections", open.to_string()),
@@ -156,8 +157,8 @@ impl Page<'_, '_> {
         figures = vec![
             ("serves for", Span(view.millis.saturating_sub(facts.since)).to_string()),
             ("files", facts.files.to_string()),
-            ("size", Bytes(facts.bytes).to_string()),
-            ("held in memory", Bytes(facts.held).to_string()),
+            ("size", bytes(facts.bytes)),
+            ("held in memory", bytes(facts.held)),
             ("gzip twins", facts.twins.to_string()),
             ("made in", Micros(facts.took).to_string()),
         ];
@@ -226,7 +227,7 @@ impl Page<'_, '_> {
             ("held memory", "--memory-max", board.facts().held, setup.memory_max, true),
             ("processes", "--workers", in_use, rows as u64, false),
         ] {
-            let show = |count| if is_size { Bytes(count).to_string() } else { count.to_string() };
+            let show = |count| if is_size { bytes(count) } else { count.to_string() };
             let (shown, limit) = (show(used), show(most));
             write!(
                 self.out,
@@ -278,20 +279,5 @@ impl Display for Micros {
             0..1_000_000 => write!(f, "{}.{} ms", self.0 / 1000, self.0 % 1000 / 100),
             _ => write!(f, "{} s", self.0 / 1_000_000),
         }
-    }
-}
-
-/// A size.
-struct Bytes(u64);
-
-impl Display for Bytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (unit, name) = match self.0 {
-            0..1_000 => return write!(f, "{} B", self.0),
-            1_000..1_000_000 => (1_000, "kB"),
-            1_000_000..1_000_000_000 => (1_000_000, "MB"),
-            _ => (1_000_000_000, "GB"),
-        };
-        write!(f, "{}.{} {name}", self.0 / unit, self.0 % unit * 10 / unit)
     }
 }

@@ -1,9 +1,6 @@
 //! A second as logs spell it, made once for all lines of that second.
 
-use std::fmt;
 use std::time::{Duration, UNIX_EPOCH};
-
-use serde::{Serialize, Serializer};
 
 use crate::http::date::imf_fixdate;
 
@@ -33,12 +30,7 @@ impl Stamp {
         self.second == second
     }
 
-    /// A time of that second, `1994-11-06T08:49:37.042Z` (RFC 3339 §5.6).
-    pub(super) fn at(&self, millis: u64) -> Moment<'_> {
-        Moment { second: self, millis: millis % 1000 }
-    }
-
-    /// The same, behind what `out` holds.
+    /// Adds a time of that second, `1994-11-06T08:49:37.042Z` (RFC 3339 §5.6), to `out`.
     pub(super) fn push_moment(&self, millis: u64, out: &mut Vec<u8>) {
         let digit = |place: u64| b"0123456789"[usize::try_from(millis / place % 10).unwrap_or(0)];
         out.extend_from_slice(self.day_and_time.as_bytes());
@@ -56,24 +48,6 @@ impl Stamp {
     }
 }
 
-/// A time, to be spelled where it stands.
-pub(super) struct Moment<'s> {
-    second: &'s Stamp,
-    millis: u64,
-}
-
-impl fmt::Display for Moment<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{:03}Z", self.second.day_and_time, self.millis)
-    }
-}
-
-impl Serialize for Moment<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,7 +55,6 @@ mod tests {
     #[test]
     fn a_second_is_spelled_in_three_ways() {
         let stamp = Stamp::new(784_111_777);
-        assert_eq!(stamp.at(784_111_777_042).to_string(), "1994-11-06T08:49:37.042Z");
         let mut out = Vec::new();
         stamp.push_moment(784_111_777_042, &mut out);
         assert_eq!(out, b"1994-11-06T08:49:37.042Z");

@@ -19,12 +19,12 @@ use nix::unistd::{Pid, getpid};
 use crate::board::{Board, Counter, Phase, Role, Row};
 use crate::config::Config;
 use crate::failure::{Failure, Fault};
+use crate::figures::{bytes, counted};
 use crate::log::Style;
 use crate::site::{Root, Rules};
 use crate::sys::descriptors::close_inherited;
 
 use super::crew::{Crew, Death, Step};
-use super::figures::{bytes, counted};
 use super::handover::Handover;
 use super::log::{self, Answers, Drains, Log, say};
 use super::machine::{Allowance, Machine};

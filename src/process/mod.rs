@@ -8,7 +8,6 @@ mod admin;
 mod cgroup;
 mod clock;
 mod crew;
-mod figures;
 pub mod handover;
 mod idle;
 mod line;

@@ -9,11 +9,11 @@ use nix::unistd::Pid;
 
 use crate::board::{Facts, Role, Row};
 use crate::failure::Failure;
+use crate::figures::{bytes, counted};
 use crate::site::{CompileError, Compiled, Grade, Job, Outcome, Patience, Root, Site, compile};
 use crate::succession::{End, Errand};
 
 use super::crew::Death;
-use super::figures::{bytes, counted};
 use super::log::Log;
 use super::master::Office;
 use super::watches::Watches;

@@ -54,7 +54,7 @@ fn room(path: &str) -> &str {
 fn floor(room: &str) -> usize {
     match room {
         "sys" => 0,
-        "http" | "peer" | "config" | "failure" => 1,
+        "http" | "peer" | "config" | "failure" | "figures" => 1,
         "site" | "answer" | "response" | "conn" | "backoff" | "board" | "succession"
         | "supervisor" | "cli" | "log" | "admin" => 2,
         "process" | "healthcheck" => 3,
