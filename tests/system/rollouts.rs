@@ -86,11 +86,12 @@ impl Count {
         mut send_to: impl FnMut(&[SocketAddr]),
     ) {
         let is_kept = &is_kept;
+        // Whoever is the last one answers until the clients are done.
+        let mut old = first;
         thread::scope(|scope| {
             for number in 0..CLIENTS {
                 scope.spawn(move || self.ask(address, is_kept(number)));
             }
-            let mut old = first;
             for _ in 0..rollouts {
                 let new = serve();
                 send_to(&[old.address(), new.address()]);
