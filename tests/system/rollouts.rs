@@ -50,6 +50,15 @@ impl Replica for Tine {
     }
 }
 
+/// Says that it is over when it goes, so that a check that fails leaves nobody asking for ever.
+struct Over<'c>(&'c AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// What clients have seen.
 #[derive(Debug, Default)]
 pub struct Count {
@@ -86,22 +95,23 @@ impl Count {
         mut send_to: impl FnMut(&[SocketAddr]),
     ) {
         let is_kept = &is_kept;
-        // Whoever is the last one answers until the clients are done.
-        let mut old = first;
+        // The last of them answers until the clients are done.
+        let mut all = vec![first];
         thread::scope(|scope| {
+            let _over = Over(&self.is_over);
             for number in 0..CLIENTS {
                 scope.spawn(move || self.ask(address, is_kept(number)));
             }
             for _ in 0..rollouts {
-                let new = serve();
+                let (old, new) = (&all[all.len() - 1], serve());
                 send_to(&[old.address(), new.address()]);
                 old.stop();
                 pass(LATE);
                 send_to(&[new.address()]);
-                old.ends();
-                old = new;
+                // That the old one takes its time holds up no further rollout.
+                all.push(new);
             }
-            self.is_over.store(true, Ordering::Relaxed);
+            all[..rollouts].iter_mut().for_each(Replica::ends);
         });
     }
 
