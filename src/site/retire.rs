@@ -106,7 +106,8 @@ impl Site {
 /// Whether a name has a part that looks like a hash: at least eight characters behind a `.`, `-`,
 /// `_` or `~` and in front of a dot or the end, or a whole name of at least sixteen. It changes
 /// between letters and digits twice or more, or has two capitals in a row beside small letters.
-/// Hashes of digits alone, or of small letters alone, look like dates and words and do not count.
+/// Hashes of digits alone, or of small letters alone, look like dates and words and do not count;
+/// nor does what has a `-` or `_` inside, unless it has both capitals and small letters.
 fn is_fingerprinted(path: &[u8]) -> bool {
     let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
     let mut parts = name.split(|&byte| byte == b'.');
@@ -124,14 +125,21 @@ fn ends_in_hash(part: &[u8]) -> bool {
 }
 
 fn is_hash(part: &[u8]) -> bool {
-    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_".contains(byte);
+    let is_separator = |byte: &u8| b"-_".contains(byte);
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || is_separator(byte);
     let pairs = || part.windows(2).map(|pair| (pair[0], pair[1]));
-    let is_turn = |&(a, b): &(u8, u8)| a.is_ascii_digit() != b.is_ascii_digit();
+    let is_turn = |&(a, b): &(u8, u8)| {
+        a.is_ascii_digit() && b.is_ascii_alphabetic()
+            || a.is_ascii_alphabetic() && b.is_ascii_digit()
+    };
     let turns = pairs().filter(is_turn).count();
     let has_capitals = pairs().any(|(a, b)| a.is_ascii_uppercase() && b.is_ascii_uppercase());
+    let has_small = part.iter().any(u8::is_ascii_lowercase);
+    let is_mixed = has_small && part.iter().any(u8::is_ascii_uppercase);
     part.len() >= HASH_MIN
         && part.iter().all(is_plain)
-        && (turns >= 2 || has_capitals && part.iter().any(u8::is_ascii_lowercase))
+        && (is_mixed || !part.iter().any(is_separator))
+        && (turns >= 2 || has_capitals && has_small)
 }
 
 #[cfg(test)]
@@ -158,6 +166,10 @@ mod tests {
         for name in [
             "/index.html",
             "/report-20240101.pdf",
+            "/report-2024-01-15.pdf",
+            "/backup_2024-01-15_12-30.tar.gz",
+            "/my-long-name-v2-final.pdf",
+            "/song-mp3-v2-final.mp3",
             "/photo-2024holiday.jpg",
             "/jquery-3.7.1.min.js",
             "/background-image.png",
