@@ -7,10 +7,11 @@ mod family;
 mod folder;
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -232,7 +233,7 @@ pub fn command(folder: &Path) -> Command {
     command
 }
 
-fn lines_of(stderr: impl std::io::Read + Send + 'static) -> Receiver<String> {
+fn lines_of(stderr: impl io::Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = channel();
     thread::spawn(move || {
         for line in BufReader::new(stderr).lines() {
@@ -262,6 +263,16 @@ pub fn within<T>(patience: Duration, mut look: impl FnMut() -> Option<T>) -> Opt
     }
 }
 
+/// Sets a flag when it goes: threads that go on until then end where a check fails, too, and the
+/// failure is told instead of waited behind.
+pub struct Over<'f>(pub &'f AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Lets time go by in which nothing is to happen.
 pub fn pass(time: Duration) {
     within::<()>(time, || None);
@@ -281,18 +292,22 @@ pub struct Client {
 
 impl Client {
     pub fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+        Self::try_connect(address).unwrap()
+    }
+
+    /// The same, if somebody listens.
+    pub fn try_connect(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream, pending: Vec::new() }
+        Ok(Self { stream, pending: Vec::new() })
     }
 
     /// Whether there is an answer at all.
     pub fn try_get(address: SocketAddr, path: &str) -> Option<()> {
-        TcpStream::connect(address).ok()?;
-        let mut client = Self::connect(address);
-        client.send(get(path));
+        let mut client = Self::try_connect(address).ok()?;
+        client.try_send(get(path)).then_some(())?;
         client.try_answer(true).filter(|answer| answer.status() == 200).map(drop)
     }
 

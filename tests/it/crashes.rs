@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::harness::{Client, Folder, Tine, children, get, pass, until};
+use crate::harness::{Client, Folder, Over, Tine, children, get, pass, until};
 
 fn site() -> Folder {
     Folder::new(&[("a.txt", b"a")])
@@ -125,6 +125,7 @@ fn totals_agree_with_what_clients_counted_whoever_dies() {
     let mut tine = Tine::serve(&folder, &["--workers", "2"]);
     let (address, is_over, counted) = (tine.address, AtomicBool::new(false), AtomicU64::new(0));
     let kills = thread::scope(|scope| {
+        let _over = Over(&is_over);
         for _ in 0..4 {
             scope.spawn(|| count_answers(address, &is_over, &counted));
         }
@@ -145,7 +146,6 @@ fn totals_agree_with_what_clients_counted_whoever_dies() {
             victims.iter().for_each(|&pid| await_end(pid));
             until("two workers are there", || (tine.workers().len() == 2).then_some(()));
         }
-        is_over.store(true, Ordering::Relaxed);
         kills
     });
     tine.signal(Signal::SIGTERM);

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use crate::harness::{Client, Folder, Tine, get, until};
+use crate::harness::{Client, Folder, Over, Tine, get, until};
 
 fn site() -> Folder {
     Folder::new(&[("a.txt", b"a"), ("b.txt", &[b'b'; 1000])])
@@ -27,12 +27,12 @@ fn ask_beside(tine: &Tine) {
 fn beside(tine: &Tine, greed: impl Fn(SocketAddr, &AtomicBool, &AtomicU64) + Sync) {
     let (is_over, taken, address) = (AtomicBool::new(false), AtomicU64::new(0), tine.address);
     thread::scope(|scope| {
+        let _over = Over(&is_over);
         scope.spawn(|| greed(address, &is_over, &taken));
         until("it has begun", || (taken.load(Ordering::Relaxed) > 0).then_some(()));
         ask_beside(tine);
         let before = taken.load(Ordering::Relaxed);
         until("it goes on", || (taken.load(Ordering::Relaxed) > before).then_some(()));
-        is_over.store(true, Ordering::Relaxed);
     });
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Client, Folder, PATIENCE, Tine, command, get, pass, until, within};
+use crate::harness::{Client, Folder, Over, PATIENCE, Tine, command, get, pass, until, within};
 
 /// What is said once a change is served.
 const ANEW: &str = " anew, ";
@@ -78,6 +78,7 @@ fn requests_in_a_pile_are_answered_in_order_across_a_change() {
     let tine = Tine::serve(&folder, &["--workers", "2", "--settle", "1ms"]);
     let (mut client, is_over) = (tine.connect(), AtomicBool::new(false));
     thread::scope(|scope| {
+        let _over = Over(&is_over);
         scope.spawn(|| {
             let begun = Instant::now();
             while !is_over.load(Ordering::Relaxed) && begun.elapsed() < PATIENCE {
@@ -91,7 +92,6 @@ fn requests_in_a_pile_are_answered_in_order_across_a_change() {
             flip(&folder.join("..data"), ["..2", "..1"][round % 2]);
             tine.wait_for_line(ANEW);
         }
-        is_over.store(true, Ordering::Relaxed);
     });
 }
 
@@ -179,6 +179,7 @@ fn what_is_written_in_place_is_served_in_whole_versions() {
     let tine = Tine::serve(&folder, &["--workers", "1", "--settle", "1s"]);
     let (address, is_over, written) = (tine.address, AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
+        let _over = Over(&is_over);
         scope.spawn(|| {
             // For longer than changes are waited out, and then the last one.
             let begun = Instant::now();
@@ -213,7 +214,6 @@ fn what_is_written_in_place_is_served_in_whole_versions() {
             let number = written.load(Ordering::Relaxed);
             (number > 0 && tine.get("/a.txt").text() == version(number)).then_some(())
         });
-        is_over.store(true, Ordering::Relaxed);
     });
 }
 

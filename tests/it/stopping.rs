@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 
-use crate::harness::{Folder, PROGRAM, Tine, command, get, until};
+use crate::harness::{Folder, Over, PROGRAM, Tine, command, get, until};
 
 const BIG: usize = 20_000_000;
 
@@ -118,14 +118,16 @@ fn in_a_storm_whoever_gets_in_gets_an_answer() {
     let folder = site();
     for _ in 0..3 {
         let mut tine = Tine::serve(&folder, &[]);
-        let answered = AtomicUsize::new(0);
+        let (answered, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
         let address = tine.address;
         thread::scope(|scope| {
+            let _over = Over(&is_over);
             for _ in 0..8 {
                 scope.spawn(|| {
                     // A new connection for each request, until no more are taken.
-                    while let Ok(stream) =
-                        TcpStream::connect_timeout(&address, Duration::from_millis(900))
+                    while !is_over.load(Ordering::Relaxed)
+                        && let Ok(stream) =
+                            TcpStream::connect_timeout(&address, Duration::from_millis(900))
                     {
                         assert_eq!(ask(stream), b"a", "lost after {answered:?}");
                         answered.fetch_add(1, Ordering::Relaxed);
@@ -134,8 +136,8 @@ fn in_a_storm_whoever_gets_in_gets_an_answer() {
             }
             until("the storm is there", || (answered.load(Ordering::Relaxed) > 500).then_some(()));
             tine.signal(Signal::SIGTERM);
+            assert_eq!(tine.wait().code(), Some(0));
         });
-        assert_eq!(tine.wait().code(), Some(0));
     }
 }
 

@@ -14,7 +14,7 @@ use std::thread;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
 
-use crate::harness::{Folder, Tine, command, get};
+use crate::harness::{Folder, Over, Tine, command, get};
 
 const TREE: &str = "/usr/share/doc";
 /// Fewer files than this would prove little.
@@ -102,6 +102,7 @@ fn what_comes_and_goes_while_it_is_read_is_there_or_not() {
     let folder = Folder::new(&[("stays/index.html", b"here")]);
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
+        let _over = Over(&is_over);
         scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
                 for number in 0..20 {
@@ -121,6 +122,5 @@ fn what_comes_and_goes_while_it_is_read_is_there_or_not() {
             // Being written just now, it may be empty.
             assert!(whole || answer.body.is_empty() || answer.status() == 404, "{answer:?}");
         }
-        is_over.store(true, Ordering::Relaxed);
     });
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 
 use crate::budget;
-use crate::harness::{Client, Folder, Tine, children, get, pass, until};
+use crate::harness::{Client, Folder, Over, Tine, children, get, pass, until};
 use crate::peers::Peer;
 use crate::versions::{FILES, flip, publish, text, volume, write_version};
 
@@ -73,6 +73,7 @@ impl Count {
         mut change: impl FnMut(u64),
     ) -> Vec<Duration> {
         thread::scope(|scope| {
+            let _over = Over(&self.is_over);
             for _ in 0..CLIENTS {
                 scope.spawn(|| {
                     while !self.is_over.load(Ordering::Relaxed) {
@@ -88,7 +89,6 @@ impl Count {
                 })
             };
             let times = (1..=versions).map(wait).collect();
-            self.is_over.store(true, Ordering::Relaxed);
             times
         })
     }

@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::budget;
-use crate::harness::{Client, Folder, Tine, Totals, children, get, pass, until};
+use crate::harness::{Client, Folder, Over, Tine, Totals, children, get, pass, until};
 
 const CLIENTS: usize = 8;
 const WORKERS: usize = 3;
@@ -69,6 +69,7 @@ fn random_kills_lose_what_was_in_hand_and_nothing_else() {
     rng.seed(seed);
     let mut kills = 0;
     thread::scope(|scope| {
+        let _over = Over(&load.is_over);
         for _ in 0..CLIENTS {
             scope.spawn(|| ask(address, &load));
         }
@@ -86,7 +87,6 @@ fn random_kills_lose_what_was_in_hand_and_nothing_else() {
                 kills += u64::from(kill(pid, Signal::SIGKILL).is_ok());
             }
         }
-        load.is_over.store(true, Ordering::Relaxed);
     });
     let (answers, lost) = (load.answers.into_inner(), load.lost.into_inner());
     println!("{lost} lost of {answers} requests, {kills} kills");

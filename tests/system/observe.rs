@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::budget;
 use crate::chromium::Chromium;
-use crate::harness::{Client, Folder, Tine, command, get, until};
+use crate::harness::{Client, Folder, Over, Tine, command, get, until};
 
 fn site() -> Folder {
     Folder::new(&[("index.html", b"home"), ("a.css", b"a{}"), ("big", &vec![1; 5_000_000])])
@@ -39,7 +39,7 @@ fn metric(tine: &Tine, name: &str) -> u64 {
 /// Asks as fast as it can for a while, on many connections; how many requests a second.
 fn flood(address: SocketAddr, time: Duration) -> f64 {
     let output = Command::new("wrk")
-        .args(["-t1", "-c50", &format!("-d{}s", time.as_secs())])
+        .args(["-t1", "-c50", "--timeout", "60s", &format!("-d{}s", time.as_secs())])
         .arg(format!("http://{address}/"))
         .output()
         .unwrap();
@@ -301,6 +301,7 @@ fn counters_never_fall_whoever_dies() {
     let is_over = AtomicBool::new(false);
     let address = tine.address;
     thread::scope(|scope| {
+        let _over = Over(&is_over);
         scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
                 // A connection of a worker that is killed is lost.
@@ -320,7 +321,6 @@ fn counters_never_fall_whoever_dies() {
                 last = now;
             }
         }
-        is_over.store(true, Ordering::Relaxed);
         assert!(last[0] > 20);
     });
     let metrics = tine.ask(get("/metrics"));

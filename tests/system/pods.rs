@@ -4,16 +4,17 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Command;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{Client, Folder, get, pass, until};
+use crate::harness::{Client, Folder, Over, get, pass, until};
 use crate::kustomize::{TOP, environment, find, objects, rendered};
 use crate::peers::Peer;
 use crate::podman::{Container, ask_podman, image, podman};
@@ -25,6 +26,10 @@ struct Pod {
     container: Container,
     admin: SocketAddr,
     grace: u64,
+    /// What stops it, once it is told to stop.
+    stopping: Option<JoinHandle<Output>>,
+    /// A site that comes late.
+    _late: Option<Arc<Folder>>,
 }
 
 /// What is changed of the manifests.
@@ -70,7 +75,8 @@ impl Pod {
         let container = Container::begin(image(), &options, &[], 7788);
         let admin = container.published(7789);
         let grace = spec["terminationGracePeriodSeconds"].as_u64().unwrap();
-        let pod = Self { container, admin, grace: if without.grace { 0 } else { grace } };
+        let grace = if without.grace { 0 } else { grace };
+        let pod = Self { container, admin, grace, stopping: None, _late: None };
         if !without.readiness {
             until("the pod is ready", || pod.is_ready().then_some(()));
         }
@@ -79,8 +85,7 @@ impl Pod {
 
     /// The status of a probe; none if nobody answers.
     fn probe(&self, path: &str) -> Option<u16> {
-        TcpStream::connect(self.admin).ok()?;
-        let mut client = Client::connect(self.admin);
+        let mut client = Client::try_connect(self.admin).ok()?;
         client.try_send(get(path)).then_some(())?;
         client.try_answer(true).map(|answer| answer.status())
     }
@@ -96,18 +101,17 @@ impl Replica for Pod {
     }
 
     /// What kubelet does in the background: TERM, and KILL when the grace period is over.
-    fn stop(&self) {
+    fn stop(&mut self) {
         let (id, time) = (self.container.id().to_owned(), format!("--time={}", self.grace));
-        thread::spawn(move || podman(&["stop", &time, &id]));
+        self.stopping = Some(thread::spawn(move || podman(&["stop", &time, &id])));
+        until("the pod is told to stop", || (!self.is_ready()).then_some(()));
     }
 
     fn ends(&mut self) {
-        until("the pod is gone", || {
-            (self.container.inspect("{{.State.Running}}") == "false").then_some(())
-        });
-        if self.grace > 0 {
-            assert_eq!(self.container.inspect("{{.State.ExitCode}}"), "0");
-        }
+        let stopped = self.stopping.take().expect("who stops it").join().unwrap();
+        assert!(stopped.status.success(), "{}", String::from_utf8_lossy(&stopped.stderr));
+        let state = self.container.inspect("{{.State.Status}} {{.State.ExitCode}}");
+        assert_eq!(state, if self.grace > 0 { "exited 0" } else { "exited 137" });
     }
 }
 
@@ -122,15 +126,14 @@ fn mount(folder: &Folder, place: &str) -> String {
 
 /// A pod whose site comes a moment later, as volumes do.
 fn start_late(without: Without) -> Pod {
-    let late = Folder::new(&[]);
+    let late = Arc::new(Folder::new(&[]));
     let mount = mount(&late, "/late");
     let more = [&*mount, "--env=TINE_ROOT=/late/html", "--env=TINE_ROOT_WAIT=1m"];
-    let pod = Pod::start(without, &more);
+    let mut pod = Pod::start(without, &more);
+    pod._late = Some(Arc::clone(&late));
     thread::spawn(move || {
         pass(Duration::from_secs(1));
         late.write("html/index.html", b"home");
-        // The folder is there as long as the pod may be.
-        pass(Duration::from_secs(60));
     });
     pod
 }
@@ -193,13 +196,14 @@ fn a_configmap_is_flipped_under_load_in_a_running_pod() {
     const VERSIONS: u64 = 20;
     let folder = volume();
     let pod = Pod::start(Without::default(), &[&mount(&folder, "/html")]);
-    let newest = AtomicU64::new(0);
+    let (newest, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
+        let _over = Over(&is_over);
         for file in 0..3 {
-            let (newest, address) = (&newest, pod.address());
+            let (newest, is_over, address) = (&newest, &is_over, pod.address());
             scope.spawn(move || {
                 let (mut client, mut last) = (Client::connect(address), 0);
-                while last < VERSIONS {
+                while last < VERSIONS && !is_over.load(Ordering::Relaxed) {
                     client.send(get(&format!("/{file}.txt")));
                     let answer = client.answer();
                     let version = answer.text()[..6].parse().unwrap();
@@ -228,6 +232,7 @@ fn the_pod_has_memory_enough_idle_and_loaded() {
         .output()
         .unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
+    assert!(!said.contains("Non-2xx"), "{said}");
     let rate = said.lines().find_map(|line| line.strip_prefix("Requests/sec:")).unwrap().trim();
     let loaded = pod.container.memory();
     println!("a pod: {} KiB idle, {} KiB after {rate} requests a second", idle >> 10, loaded >> 10);
@@ -252,6 +257,8 @@ fn podman_plays_the_rendered_base_with_a_configmap() {
     let file = Path::new(TOP).join("target/k8s/play.yaml");
     fs::write(&file, rendered(&["html-configmap"], &changes)).unwrap();
     let file = file.to_str().unwrap();
+    // One that an aborted run has left.
+    podman(&["pod", "rm", "--force", "--ignore", "tine-pod-0"]);
     let played = Played(file);
     ask_podman(&["kube", "play", file]);
     let infra = ask_podman(&["pod", "inspect", "--format", "{{.InfraContainerID}}", "tine-pod-0"]);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Client, Folder, Tine, command, get, pass, until};
+use crate::harness::{Client, Folder, Over, Tine, command, get, pass, until};
 use crate::peers::Peer;
 
 pub const ROLLOUTS: usize = 10;
@@ -24,8 +24,8 @@ pub trait Replica {
     fn address(&self) -> SocketAddr;
     /// Whether it says that it is ready.
     fn is_ready(&self) -> bool;
-    /// Tells it to stop.
-    fn stop(&self);
+    /// Tells it to stop, and waits until it knows.
+    fn stop(&mut self);
     /// Waits for its end, and looks whether it was a good one.
     fn ends(&mut self);
 }
@@ -39,23 +39,15 @@ impl Replica for Tine {
         self.ask(get("/readyz")).status() == 200
     }
 
-    fn stop(&self) {
+    fn stop(&mut self) {
         self.signal(Signal::SIGTERM);
+        until("it is told to stop", || (!self.is_ready()).then_some(()));
     }
 
     fn ends(&mut self) {
         assert_eq!(self.wait().code(), Some(0));
         let said = self.rest_of_lines();
         assert!(!said.last().unwrap().contains("cut short"), "{said:?}");
-    }
-}
-
-/// Says that it is over when it goes, so that a check that fails leaves nobody asking for ever.
-struct Over<'c>(&'c AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -103,7 +95,7 @@ impl Count {
                 scope.spawn(move || self.ask(address, is_kept(number)));
             }
             for _ in 0..rollouts {
-                let (old, new) = (&all[all.len() - 1], serve());
+                let (old, new) = (all.last_mut().expect("one that serves"), serve());
                 send_to(&[old.address(), new.address()]);
                 old.stop();
                 pass(LATE);
