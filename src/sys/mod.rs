@@ -4,6 +4,7 @@
 pub(crate) mod descriptors;
 pub(crate) mod door;
 pub(crate) mod fork;
+pub(crate) mod options;
 pub(crate) mod pass;
 pub(crate) mod shared;
 pub(crate) mod signals;

@@ -176,7 +176,7 @@ fn what_is_written_in_place_is_served_in_whole_versions() {
     let version = |number: usize| format!("{number:08} ").repeat(1_000);
     let folder = Folder::new(&[("a.txt", version(0).as_bytes())]);
     // Longer than a busy machine lets a writer wait in the middle of a version.
-    let tine = Tine::serve(&folder, &["--workers", "1", "--settle", "1s"]);
+    let tine = Tine::serve(&folder, &["--workers", "1", "--settle", "2s"]);
     let (address, is_over, written) = (tine.address, AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
         let _over = Over(&is_over);
