@@ -22,6 +22,13 @@ struct Heart {
     silent: u32,
 }
 
+impl Heart {
+    /// For how many turns the row's holder was silent; who has come since the last turn was not.
+    fn silence_of(&self, row: &Row<'_>) -> u32 {
+        if row.holder() == self.holder { self.silent } else { 0 }
+    }
+}
+
 impl Pulse {
     /// Everybody counts as heard who is there.
     pub fn new(board: Board<'_>) -> Self {
@@ -59,7 +66,7 @@ impl Pulse {
     ) -> impl Iterator<Item = (Row<'w>, u32)> {
         let rows = board.rows().zip(&self.hearts);
         rows.filter(move |(row, _)| row.holder().is_some() && row.role() == Some(role))
-            .map(|(row, heart)| (row, heart.silent))
+            .map(|(row, heart)| (row, heart.silence_of(&row)))
     }
 
     /// How many workers of the generation that serves were heard lately.
@@ -76,4 +83,31 @@ impl Pulse {
 /// Whether who was silent for so many turns was heard lately.
 pub(super) fn is_fresh(silent: u32) -> bool {
     silent < FRESH
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+
+    use super::*;
+
+    #[test]
+    fn who_has_a_row_that_was_free_for_long_is_heard() {
+        let words: Vec<_> = (0..Board::words(1)).map(|_| AtomicU64::new(0)).collect();
+        let board = Board::new(&words);
+        let mut pulse = Pulse::new(board);
+        for _ in 0..2 * FRESH {
+            pulse.listen(board);
+        }
+        let row = board.claim(1).unwrap();
+        assert!(row.take(1, 2));
+        row.set_role(Role::Worker, 1);
+        row.set_ready();
+        board.serve(1);
+        assert_eq!(pulse.fresh_workers(board), 1, "before the next turn");
+        for silent in 0..2 * FRESH {
+            pulse.listen(board);
+            assert_eq!(pulse.fresh_workers(board), usize::from(is_fresh(silent)));
+        }
+    }
 }

@@ -75,6 +75,11 @@ impl Handover {
         }
     }
 
+    /// Whether there is a descriptor for the next one: without it, taking is losing.
+    pub(super) fn has_descriptor(&self) -> bool {
+        self.exit.try_clone().is_ok()
+    }
+
     /// Takes the next one; its message is what is written to `buffer`.
     ///
     /// # Errors

@@ -217,7 +217,7 @@ fn it_is_started_for_ever_once_it_has_served() {
 }
 
 /// The sum of all samples of a metric.
-fn sum(metrics: &str, name: &str) -> u64 {
+pub fn sum(metrics: &str, name: &str) -> u64 {
     let values = metrics.lines().filter(|line| line.starts_with(name));
     let number = |line: &str| line.rsplit(' ').next().unwrap().trim_end_matches(".0").parse();
     values.map(|line| number(line).unwrap_or(0)).sum()

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getgid, getuid};
 
+use crate::admin::sum;
 use crate::harness::{Client, Folder, PATIENCE, Tine, command, get, pass, until};
 
 fn site() -> Folder {
@@ -111,6 +112,35 @@ fn without_descriptors_it_waits_without_spinning_and_goes_on_later() {
     }
     tine.signal(Signal::SIGTERM);
     tine.ends_well();
+}
+
+#[test]
+fn who_is_handed_to_a_generation_without_descriptors_is_not_lost() {
+    const CLIENTS: usize = 40;
+    let folder = site();
+    let args = ["--workers", "1", "--admin-listen", "127.0.0.1:0"];
+    let tine = start_as_oneself(&folder, &args);
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| tine.connect()).collect();
+    let ask = |client: &mut Client| client.send(get("/a.txt"));
+    clients.iter_mut().for_each(ask);
+    clients.iter_mut().for_each(|client| assert_eq!(client.answer().text(), "a"));
+    // Whom it forks has no more.
+    limit_descriptors(tine.publisher(), 30);
+    folder.write("a.txt", b"b");
+    tine.wait_for_line(" anew, ");
+    tine.wait_for_one_generation();
+    // Some had to make room for the others, and they were told.
+    let metrics = until("all are accounted for", || {
+        let metrics = tine.ask(get("/metrics")).text().to_owned();
+        let open = sum(&metrics, "tine_connections_open");
+        let is_told = open + sum(&metrics, "tine_connections_closed_total") == CLIENTS as u64;
+        (is_told && open < CLIENTS as u64).then_some(metrics)
+    });
+    assert_eq!(sum(&metrics, "tine_connections_adopted_total"), CLIENTS as u64);
+    clients.iter_mut().for_each(|client| drop(client.try_send(get("/a.txt"))));
+    let answers = clients.iter_mut().filter_map(|client| client.try_answer(true));
+    let kept = answers.inspect(|answer| assert_eq!(answer.text(), "b")).count() as u64;
+    assert_eq!(kept, sum(&metrics, "tine_connections_open"));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::board::{Counter, Ending};
 use crate::conn::{Conn, Handed, Phase};
 use crate::process::handover::Given;
 use crate::process::link::{Link, Progress};
@@ -21,6 +22,11 @@ impl Worker<'_> {
             if !self.has_arrivals || !is_turn || is_full && !self.make_room() {
                 return false;
             }
+            if !self.handover.has_descriptor() && !self.make_room() {
+                // It waits for somebody who has one, or for the next sweep.
+                self.has_arrivals = false;
+                return false;
+            }
             let (mut turn, input) = self.desk.turn();
             let (len, stream) = match self.handover.take(input) {
                 Ok(arrival) => arrival,
@@ -28,7 +34,10 @@ impl Worker<'_> {
                     self.has_arrivals = false;
                     return false;
                 }
-                Err(_) => continue,
+                Err(_) => {
+                    turn.row.add(Counter::Ended(Ending::Refused), 1);
+                    continue;
+                }
             };
             let Some(handed) = Handed::read(&input[..len]) else { continue };
             if handed.generation > self.generation {
@@ -41,6 +50,7 @@ impl Worker<'_> {
                 self.look();
                 return false;
             }
+            turn.row.add(Counter::Adopted, 1);
             let mut conn = Conn::adopted(handed, &turn);
             conn.resume(&mut turn);
             let mut link = Link::new(stream, conn);
