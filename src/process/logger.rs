@@ -17,7 +17,8 @@ use crate::board::{Board, Counter, Role, Row};
 use crate::failure::Failure;
 use crate::log::{Style, notice};
 
-use super::log::{ATOM, Drains, millis};
+use super::clock::millis;
+use super::log::{ATOM, Drains};
 use super::word::Word;
 use super::{failed, take_role};
 
@@ -59,6 +60,8 @@ struct Lost {
     seen: u64,
     /// Turns since some were lost of which nobody was told.
     turns: u32,
+    /// What kept them from being written; none if that was only slow.
+    why: Option<Errno>,
 }
 
 impl Logger {
@@ -70,7 +73,7 @@ impl Logger {
         let notices = Stream::new(drains.notices, stderr().as_fd().try_clone_to_owned());
         // What was lost before is said by now, or nobody knows.
         let seen = board.total(Counter::LostLines);
-        let lost = Lost { said: seen, seen, turns: 0 };
+        let lost = Lost { said: seen, seen, turns: 0, why: None };
         let input = vec![0; INPUT].into();
         Self { board, row, style, answers, notices, dismissed, lost, input }
     }
@@ -101,12 +104,18 @@ impl Logger {
                 self.row.add(Counter::LostLines, self.answers.lose_all());
                 return Ok(());
             }
-            let mut fds =
-                [self.answers.awaited(), self.notices.awaited(), self.dismissed.awaited()];
-            // Once it is said, it is always there.
-            let count = if leave_at.is_some() { 2 } else { 3 };
+            let mut fds = match leave_at {
+                None => {
+                    vec![self.answers.awaited(), self.notices.awaited(), self.dismissed.awaited()]
+                }
+                // What has come to its end is always there.
+                Some(_) => {
+                    let streams = [&self.answers, &self.notices].into_iter();
+                    streams.filter(|stream| !stream.is_empty()).map(Stream::awaited).collect()
+                }
+            };
             let pause = PollTimeout::try_from(turn_at - now).unwrap_or(PollTimeout::ZERO);
-            match poll(&mut fds[..count], pause) {
+            match poll(&mut fds, pause) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(failed("cannot wait for lines")(errno)),
             }
@@ -115,6 +124,7 @@ impl Logger {
             }
             if let Err(errno) = self.answers.advance(&mut self.input) {
                 self.row.add(Counter::LostLines, self.answers.lose());
+                self.lost.why = Some(errno);
                 if self.answers.broke(errno) {
                     let reason = errno.desc();
                     self.say(&format!("the log is lost: cannot write standard output: {reason}"));
@@ -130,15 +140,16 @@ impl Logger {
     /// Says once how many lines were lost, when no more are, or after a while.
     fn say_losses(&mut self) {
         let total = self.board.total(Counter::LostLines);
-        let Lost { said, seen, turns } = self.lost;
+        let Lost { said, seen, turns, why } = self.lost;
         if self.answers.out.is_none() || total == said {
-            self.lost = Lost { said: total, seen: total, turns: 0 };
+            self.lost = Lost { said: total, seen: total, turns: 0, why };
         } else if total == seen || turns >= PATIENCE {
-            self.lost = Lost { said: total, seen: total, turns: 0 };
-            let lines = total - said;
-            self.say(&format!("{lines} lines of the log were lost: its reader was too slow"));
+            self.lost = Lost { said: total, seen: total, turns: 0, why: None };
+            let (lines, reason) =
+                (total - said, why.map_or("its reader was too slow", Errno::desc));
+            self.say(&format!("{lines} lines of the log were lost: {reason}"));
         } else {
-            self.lost = Lost { said, seen: total, turns: turns + 1 };
+            self.lost = Lost { said, seen: total, turns: turns + 1, why };
         }
     }
 
@@ -159,8 +170,10 @@ struct Stream {
     bytes: Vec<u8>,
     /// Whether the pipe had nothing when it was last looked at.
     was_empty: bool,
-    /// Whether the last line that was written has no end.
+    /// Whether the last line that was written has no end yet.
     is_torn: bool,
+    /// Whether it will have none but a line feed: the rest of it is lost.
+    owes_end: bool,
     /// Whether there was more in the pipe than could be read at once.
     was_much: bool,
     /// Whether something was written since that was last asked.
@@ -176,6 +189,7 @@ impl Stream {
             bytes: Vec::new(),
             was_empty: false,
             is_torn: false,
+            owes_end: false,
             was_much: false,
         }
     }
@@ -222,8 +236,9 @@ impl Stream {
             if poll(&mut fds, PollTimeout::ZERO).unwrap_or(0) == 0 {
                 return Ok(());
             }
-            match write(out, self.chunk()) {
+            match write(out, if self.owes_end { b"\n" } else { self.chunk() }) {
                 Ok(0) => return Ok(()),
+                Ok(_) if self.owes_end => self.owes_end = false,
                 Ok(len) => {
                     self.is_torn = self.bytes[len - 1] != b'\n';
                     self.has_moved = true;
@@ -240,9 +255,7 @@ impl Stream {
     /// have room again.
     fn broke(&mut self, errno: Errno) -> bool {
         let is_final = matches!(errno, Errno::EPIPE | Errno::EBADF | Errno::EIO | Errno::EINVAL);
-        if !is_final && mem::take(&mut self.is_torn) {
-            self.bytes.push(b'\n');
-        }
+        self.owes_end |= mem::take(&mut self.is_torn);
         is_final && self.out.take().is_some()
     }
 
