@@ -30,8 +30,8 @@ pub enum Event {
     Beat { pid: i32, count: u64 },
     /// A child is dead; whether it had come so far as to do its work.
     Died { pid: i32, was_ready: bool },
-    /// There is no child any more, adopted ones included.
-    Childless,
+    /// There is nobody any more who has work to do, adopted ones included.
+    Alone,
     /// Everybody was asked to leave, and has until then. There is work still: who dies is replaced.
     Stop { deadline: Instant },
     /// No work will come any more: who dies has left.
@@ -100,7 +100,7 @@ enum Doom {
 struct End {
     deadline: Instant,
     is_shut: bool,
-    is_childless: bool,
+    is_alone: bool,
 }
 
 impl Supervisor {
@@ -137,7 +137,7 @@ impl Supervisor {
             Event::Started { post, pid } => {
                 self.posts[post].holder = Holder::Child(Child::new(pid, now));
                 if let Some(end) = &mut self.end {
-                    end.is_childless = false;
+                    end.is_alone = false;
                 }
             }
             Event::NotStarted { post } => self.posts[post].vacate(Duration::ZERO, now),
@@ -157,13 +157,13 @@ impl Supervisor {
                     self.posts[post].vacate(lived, now);
                 }
             }
-            Event::Childless => {
+            Event::Alone => {
                 if let Some(end) = &mut self.end {
-                    end.is_childless = true;
+                    end.is_alone = true;
                 }
             }
             Event::Stop { deadline } => {
-                let end = End { deadline, is_shut: false, is_childless: false };
+                let end = End { deadline, is_shut: false, is_alone: false };
                 self.end.get_or_insert(end);
             }
             Event::Shut => {
@@ -213,7 +213,7 @@ impl Supervisor {
             return Some(Action::Start { post });
         }
         let end = self.end?;
-        if end.is_shut && end.is_childless {
+        if end.is_shut && end.is_alone {
             return Some(Action::End);
         }
         if now < end.deadline {
@@ -351,14 +351,14 @@ mod tests {
         let mut supervisor = with_child(now);
         supervisor.handle(Event::Stop { deadline: now + WATCHDOG }, now);
         supervisor.handle(Event::Died { pid: 7, was_ready: true }, now);
-        supervisor.handle(Event::Childless, now);
+        supervisor.handle(Event::Alone, now);
         assert_eq!(actions(&mut supervisor, now), [Action::Start { post: 0 }]);
         supervisor.handle(Event::Started { post: 0, pid: 8 }, now);
         supervisor.handle(Event::Shut, now);
         assert_eq!(actions(&mut supervisor, now), []);
         supervisor.handle(Event::Died { pid: 8, was_ready: true }, now);
         assert_eq!(actions(&mut supervisor, now), []);
-        supervisor.handle(Event::Childless, now);
+        supervisor.handle(Event::Alone, now);
         assert_eq!(supervisor.poll_action(now), Some(Action::End));
     }
 

@@ -1,10 +1,21 @@
-//! A worker's clock. It is read once a turn, and what heads end with is made once a second.
+//! The system's clock, and a worker's own: that is read once a turn, and what heads end with is
+//! made once a second.
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::http::date::rest_of_second;
 use crate::http::extra::Extra;
 use crate::http::head::Endings;
+
+/// How long 1970 is ago.
+pub(super) fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// The same in milliseconds.
+pub(super) fn millis() -> u64 {
+    u64::try_from(since_1970().as_millis()).unwrap_or(u64::MAX)
+}
 
 /// The time of a turn.
 #[derive(Debug)]

@@ -15,12 +15,12 @@ use crate::failure::Failure;
 use crate::supervisor::{Action, Event, Supervisor};
 use crate::sys::fork::fork;
 use crate::sys::signals;
+use crate::sys::wait::is_own_child;
 
 use super::failed;
 use super::line::Line;
 use super::log::Log;
 pub(super) use reap::Death;
-use reap::is_own_child;
 
 /// How often hearts are looked at.
 const TURN: Duration = Duration::from_secs(1);
@@ -165,7 +165,21 @@ impl Crew {
         if now >= self.turn_at {
             self.listen(now);
         }
+        if self.is_ending() && self.is_alone() {
+            self.supervisor.handle(Event::Alone, now);
+        }
         deaths
+    }
+
+    /// Whether nobody is left who has work to do: no child of this crew, and none of another crew
+    /// that has come to this process as an orphan. A successor has none by then; and children that
+    /// whoever started tine has left to it are not waited for.
+    fn is_alone(&self) -> bool {
+        let is_at_work = |row: Row<'_>| {
+            row.role() != Some(Role::Successor)
+                && row.holder().is_some_and(|pid| is_own_child(Pid::from_raw(pid)))
+        };
+        self.children.is_empty() && self.aside.is_none() && !self.board.rows().any(is_at_work)
     }
 
     fn listen(&mut self, now: Instant) {
@@ -231,7 +245,8 @@ impl Crew {
         self.children.iter().any(|child| child.post == Some(post))
     }
 
-    /// Whether nobody is there but this process and those who hold posts from `first` on.
+    /// Whether nobody is there but this process, those who hold posts from `first` on, and who does
+    /// no work.
     pub(super) fn has_only(&self, first: usize) -> bool {
         let stays = |pid: i32| {
             let is_child = |child: &Child| {
@@ -239,16 +254,17 @@ impl Crew {
             };
             pid == self.parent.as_raw() || self.children.iter().any(is_child)
         };
-        self.board.rows().filter_map(|row| row.holder()).all(stays)
+        let at_work = self.board.rows().filter(|row| row.role() != Some(Role::Successor));
+        at_work.filter_map(|row| row.holder()).all(stays)
     }
 
     /// Forks a child for a post; its row, in the child.
     fn start(&mut self, post: usize, now: Instant) -> Result<Option<Row<'static>>, Failure> {
-        if let Some(line) = self.line.as_mut().filter(|_| post == 0) {
-            self.departed = None;
-            line.lay()?;
-        }
-        match self.fork_child(Some(post))? {
+        let forked = match self.lay_line(post) {
+            true => self.fork_child(Some(post))?,
+            false => Forked::Not("no descriptor is left (ulimit -n, fs.file-max)"),
+        };
+        match forked {
             Forked::Child(row) => return Ok(Some(row)),
             Forked::Parent(child) => {
                 self.is_short = false;
@@ -264,9 +280,8 @@ impl Crew {
                 self.supervisor.handle(Event::NotStarted { post }, now);
             }
         }
-        if let Some(line) = self.line.as_mut().filter(|_| post == 0) {
-            line.let_go();
-        }
+        // The child has it now, if there is one.
+        drop(self.take_line());
         Ok(None)
     }
 
@@ -313,6 +328,15 @@ impl Crew {
                     _ => errno.desc(),
                 }))
             }
+        }
+    }
+
+    /// Does without the child that has no post: whatever it does is not needed any more.
+    pub(super) fn abandon_aside(&mut self) {
+        if let Some(Child { pid, .. }) = self.aside.take()
+            && is_own_child(pid)
+        {
+            let _ = kill(pid, Signal::SIGKILL);
         }
     }
 

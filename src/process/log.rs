@@ -3,7 +3,6 @@
 
 use std::io::{IsTerminal as _, Write as _, stderr, stdout};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -15,6 +14,7 @@ use crate::config::{Config, LogFormat};
 use crate::failure::Failure;
 use crate::log::{Ledger, Style, notice};
 
+use super::clock::millis;
 use super::failed;
 
 /// How much may wait to be read, in bytes. More would be at the cost of others: all pipes of a user
@@ -105,10 +105,4 @@ pub fn say(style: Style, message: &str) {
         // One write, so that lines of several processes do not mix.
         let _ = (&stderr).write_all(notice(style, millis(), message).as_bytes());
     }
-}
-
-/// Milliseconds since 1970.
-pub(super) fn millis() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -2,6 +2,7 @@
 //! work, and turns signals into words. It never reads a byte from a client or a file of the site.
 
 mod drain;
+mod newcomers;
 mod open;
 mod terminal;
 
@@ -23,6 +24,7 @@ use crate::figures::{bytes, counted};
 use crate::log::Style;
 use crate::site::{Root, Rules};
 use crate::sys::descriptors::close_inherited;
+use crate::sys::signals;
 
 use super::crew::{Crew, Death, Step};
 use super::handover::Handover;
@@ -124,6 +126,7 @@ impl<'c> Master<'c> {
         started: Instant,
     ) -> Result<Self, Failure> {
         close_inherited();
+        signals::begin().map_err(failed("cannot handle signals"))?;
         let root = match open::root(&config.root) {
             Err(_) if !config.root_wait.is_zero() => None,
             opened => Some(opened?),

@@ -3,32 +3,32 @@
 //! does, and goes once that has taken office.
 
 mod births;
+mod heirs;
 mod words;
 
 use std::rc::Rc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
-use nix::unistd::{Pid, getpid};
+use nix::unistd::getpid;
 
 use crate::board::{Counter, Look, Outcome, Role, Row};
 use crate::config::Config;
-use crate::failure::{Failure, Fault};
+use crate::failure::Failure;
 use crate::site::{Grade, Site};
-use crate::succession::{Action, End, Event, Pace, Succession};
+use crate::succession::{Event, Pace, Succession};
 
-use super::crew::{Crew, Death, Forked, Post, Step, Watch};
-use super::log::millis;
+use super::clock::millis;
+use super::crew::{Crew, Post, Step, Watch};
 use super::master::Office;
-use super::successor::{Candidacy, Candidate, end_of};
+use super::successor::{Candidacy, Candidate};
 use super::watches::Watches;
-use super::word::Word;
 use super::{Fate, failed, listen, take_role, wait, watch};
 pub(super) use births::Birth;
-use births::Inheritance;
+use heirs::Successor;
 use words::Words;
 
 const SIGNALS: Token = Token(0);
@@ -45,8 +45,6 @@ const LEAVE_TIME: Duration = Duration::from_secs(1);
 const FIRST_SITE: Duration = Duration::from_secs(1);
 /// How long until the first site is tried once more.
 const FIRST_RETRY: Duration = Duration::from_millis(250);
-/// How long a successor may take before it is said what it waits for.
-const LATE: Duration = Duration::from_secs(10);
 
 /// The leader of a generation, in office or about to take it.
 pub(super) struct Publisher<'c> {
@@ -68,18 +66,6 @@ pub(super) struct Publisher<'c> {
     /// How often a look was asked for that somebody has taken, and how often a file was doubted.
     reloads: u64,
     doubts: u64,
-}
-
-/// A successor at work.
-struct Successor {
-    pid: Pid,
-    /// Said when it has taken office, or is dead.
-    superseded: Word,
-    /// Before it began, in a time since 1970.
-    began: Duration,
-    /// How often a look was asked for before it began.
-    reloads: u64,
-    is_late: bool,
 }
 
 impl<'c> Publisher<'c> {
@@ -195,6 +181,9 @@ impl<'c> Publisher<'c> {
                         let &Config { shutdown_delay, drain_timeout, .. } = self.office.config;
                         let time = shutdown_delay + drain_timeout + LEAVE_TIME;
                         self.workers.stop(now + time, now);
+                        if self.site.is_there() {
+                            self.workers.abandon_aside();
+                        }
                     }
                     NUDGE => self.office.nudge.take(),
                     CHANGES if self.watches.have_news() => {
@@ -253,70 +242,6 @@ impl<'c> Publisher<'c> {
         board.log_look(Look { at: millis(), outcome, generation: board.serving(), changed });
     }
 
-    /// Forks a successor if it is time; what it is to do, in that child.
-    fn see_to_succession(&mut self, now: Instant) -> Result<Option<Inheritance>, Failure> {
-        let board = self.office.board;
-        if board.reloads() != self.reloads {
-            self.reloads = board.reloads();
-            self.succession.handle(Event::Asked, now);
-        }
-        let doubts = board.total(Counter::Doubted);
-        if doubts != self.doubts {
-            self.doubts = doubts;
-            self.succession.handle(Event::Changed, now);
-        }
-        self.say_if_late(now);
-        // The next generation, and one more should its leader die.
-        let has_room = board.free() >= 2 * (1 + self.office.allowance.workers);
-        let errand = match self.succession.poll_action(has_room, now) {
-            None => return Ok(None),
-            Some(Action::Cut) => {
-                self.office.log.say(
-                    "former generations leave too few processes for the next one; ending them",
-                );
-                board.cut(self.generation.saturating_sub(1));
-                return Ok(None);
-            }
-            Some(Action::Start(errand)) => errand,
-        };
-        let (say_superseded, superseded) = Word::new()?;
-        let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        match self.workers.fork_aside()? {
-            Forked::Child(row) => {
-                return Ok(Some((row, errand, say_superseded)));
-            }
-            Forked::Parent(pid) => {
-                self.is_short = false;
-                superseded.watch(&self.poll, SUPERSEDED)?;
-                let reloads = self.reloads;
-                self.successor =
-                    Some(Successor { pid, superseded, began, reloads, is_late: false });
-                self.succession.handle(Event::Started, now);
-            }
-            Forked::Not(reason) => {
-                if !self.is_short {
-                    self.office
-                        .log
-                        .say(&format!("cannot start a successor: {reason}; trying again"));
-                }
-                self.is_short = true;
-                self.succession.handle(Event::NotStarted, now);
-            }
-        }
-        Ok(None)
-    }
-
-    fn say_if_late(&mut self, now: Instant) {
-        let is_late = self.succession.runs_for(now).is_some_and(|time| time > LATE);
-        if let Some(successor) = self.successor.as_mut().filter(|other| is_late && !other.is_late) {
-            successor.is_late = true;
-            let root = self.office.config.root.display();
-            self.office
-                .log
-                .say(&format!("still reading {root}, for more than {} s", LATE.as_secs()));
-        }
-    }
-
     /// Looks after the workers and the successor; an exit code if there is no point in going on.
     fn tend(&mut self, now: Instant) -> Result<Option<u8>, Failure> {
         for death in self.workers.tend(now) {
@@ -338,48 +263,6 @@ impl<'c> Publisher<'c> {
             self.office.log.say(&format!("worker {pid} died ({cause}); starting another"));
         }
         Ok(None)
-    }
-
-    /// Takes note of how a successor has ended that did not take office.
-    fn outlived(&mut self, successor: &Successor, death: &Death, now: Instant) -> Option<u8> {
-        successor.superseded.forget(&self.poll);
-        let is_mistake = death.exit_code() == Some(Fault::User as i32);
-        if is_mistake && self.office.board.serving() == 0 {
-            // It has said what is wrong; it would be so again.
-            return Some(Fault::User as u8);
-        }
-        let end = end_of(death);
-        match end {
-            End::Unchanged => {
-                self.site.is_as_of(successor.began);
-                if self.succession.is_on_request() {
-                    self.office
-                        .log
-                        .say(&format!("nothing new in {}", self.office.config.root.display()));
-                }
-            }
-            End::Died if !self.workers.is_ending() && death.exit_code().is_none() => {
-                self.office
-                    .log
-                    .say(&format!("a successor died ({}); starting another", death.cause()));
-            }
-            _ => {}
-        }
-        let outcome = match end {
-            End::Unchanged => Some(Outcome::Unchanged),
-            End::Refused => Some(Outcome::Refused),
-            End::LostIndex => Some(Outcome::LostIndex),
-            End::Unsettled | End::Died => None,
-        };
-        if let Some(outcome) = outcome {
-            let is_news = outcome != self.office.board.outcome() && outcome.is_refusal();
-            if is_news || self.succession.is_on_request() {
-                self.log_look(outcome, 0);
-            }
-            self.office.board.settle(successor.reloads, outcome);
-        }
-        self.succession.handle(Event::Ended(end), now);
-        None
     }
 }
 

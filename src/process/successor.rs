@@ -3,7 +3,7 @@
 //! leads it.
 
 use std::io;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 
@@ -13,6 +13,7 @@ use crate::figures::{bytes, counted};
 use crate::site::{CompileError, Compiled, Grade, Job, Outcome, Patience, Root, Site, compile};
 use crate::succession::{End, Errand};
 
+use super::clock::since_1970;
 use super::crew::Death;
 use super::log::Log;
 use super::master::Office;
@@ -101,7 +102,7 @@ impl<'c> Heir<'c> {
         watches.add_way(&config.root);
         let job = Job {
             rules: &office.rules,
-            now: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+            now: since_1970(),
             settle: config.settle,
             grade: if before.is_some() { Grade::Full } else { Grade::Quick },
             patience: if before.is_some() { errand.patience } else { Patience::None },
@@ -113,7 +114,8 @@ impl<'c> Heir<'c> {
         let compiled = match outcome {
             Ok(Outcome::Ready(compiled)) => compiled,
             Ok(Outcome::Unchanged) => return Ok(over(End::Unchanged)),
-            Err(error) if before.is_some() => {
+            // Behind a leader that died its workers serve on.
+            Err(error) if before.is_some() || board.serving() > 0 => {
                 return Ok(over(refuse(&office, &error)));
             }
             Err(error) => return wait_for_first(&office, &error),

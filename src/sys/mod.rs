@@ -8,3 +8,4 @@ pub(crate) mod options;
 pub(crate) mod pass;
 pub(crate) mod shared;
 pub(crate) mod signals;
+pub(crate) mod wait;

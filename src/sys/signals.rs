@@ -18,6 +18,19 @@ pub(crate) fn is_ignored(signal: Signal) -> bool {
     action.sa_sigaction == libc::SIG_IGN
 }
 
+/// Undoes what whoever started this program may have left: with SIGCHLD ignored the kernel tells
+/// nobody of deaths (waitpid(2)), and a signal that is blocked does not come. SIGHUP stays as it
+/// is.
+///
+/// # Errors
+/// Those of sigaction(2) and sigprocmask(2); none for the arguments used here.
+pub(crate) fn begin() -> nix::Result<()> {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: the default runs no code of ours, and there is no handler yet that it could replace.
+    unsafe { sigaction(Signal::SIGCHLD, &default) }?;
+    SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]).thread_unblock()
+}
+
 /// Gives a forked child dispositions of its own. INT, TERM and HUP are often sent to a whole
 /// process group, and they are the master's to understand: the child ignores them. What the
 /// master blocked is unblocked.

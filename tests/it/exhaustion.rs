@@ -59,12 +59,12 @@ fn when_nobody_is_idle_newcomers_wait_and_are_answered_in_the_end() {
 }
 
 /// Starts tine so that its processes can be limited later: only one's own can.
-fn start_as_oneself(folder: &Folder, args: &[&str]) -> Tine {
+pub fn start_as_oneself(folder: &Folder, args: &[&str]) -> Tine {
     let user = format!("{}:{}", getuid(), getgid());
     Tine::serve(folder, &[args, &["--user", &user]].concat())
 }
 
-fn limit_descriptors(pid: Pid, most: usize) {
+pub fn limit_descriptors(pid: Pid, most: usize) {
     let limit = format!("--nofile={most}:");
     let status = Command::new("prlimit").args(["--pid", &pid.to_string(), &limit]).status();
     assert!(status.unwrap().success());
@@ -137,7 +137,9 @@ fn who_is_handed_to_a_generation_without_descriptors_is_not_lost() {
         (is_told && open < CLIENTS as u64).then_some(metrics)
     });
     assert_eq!(sum(&metrics, "tine_connections_adopted_total"), CLIENTS as u64);
-    clients.iter_mut().for_each(|client| drop(client.try_send(get("/a.txt"))));
+    for client in &mut clients {
+        client.try_send(get("/a.txt"));
+    }
     let answers = clients.iter_mut().filter_map(|client| client.try_answer(true));
     let kept = answers.inspect(|answer| assert_eq!(answer.text(), "b")).count() as u64;
     assert_eq!(kept, sum(&metrics, "tine_connections_open"));

@@ -1,6 +1,7 @@
 //! tine from outside: each test starts the program and talks to it over real sockets.
 
 mod admin;
+mod adversity;
 mod codings;
 mod crashes;
 mod drain;

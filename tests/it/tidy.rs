@@ -124,7 +124,6 @@ fn the_time_is_asked_for_by_the_loops_only() {
         "process/publisher",
         "process/successor",
         "process/clock",
-        "process/log",
         "process/logger",
         // When an answer is done; a turn may be long.
         "process/link",

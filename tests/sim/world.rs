@@ -211,7 +211,7 @@ impl<'w, 'r> World<'w, 'r> {
             self.processes.remove(&pid).expect("it is reaped once");
         }
         if self.processes.values().filter(children).count() == 0 {
-            self.crew(parent).supervisor.handle(Event::Childless, now);
+            self.crew(parent).supervisor.handle(Event::Alone, now);
         }
     }
 

@@ -84,8 +84,9 @@ fn after_hundreds_of_generations_everything_is_where_it_was() {
 
 /// A FUSE file system that nobody answers for: whatever touches it waits for ever.
 struct DeadDisk {
-    place: Folder,
+    /// Closed before the place is removed: then who waits has an error.
     _device: fs::File,
+    place: Folder,
 }
 
 impl DeadDisk {
@@ -98,7 +99,7 @@ impl DeadDisk {
         let flags = nix::mount::MsFlags::MS_NOSUID | nix::mount::MsFlags::MS_NODEV;
         nix::mount::mount(Some("dead"), place.path(), Some("fuse"), flags, Some(&*options))
             .expect("a FUSE file system");
-        Self { place, _device: device }
+        Self { _device: device, place }
     }
 }
 
@@ -134,6 +135,21 @@ fn a_disk_that_never_answers_stops_nothing_but_the_successor() {
     flip(&folder.join("current"), "good");
     folder.write("good/a.txt", b"b");
     until("it is served", || (tine.get("/a.txt").text() == "b").then_some(()));
+}
+
+#[test]
+fn a_disk_that_never_answers_does_not_hold_up_the_end() {
+    let folder = Folder::new(&[("good/a.txt", b"a")]);
+    symlink("good", folder.join("current")).unwrap();
+    let mut command = crate::harness::command(&folder.join("current"));
+    command.args(["--listen", "127.0.0.1:0", "--workers", "2", "--drain-timeout", "1h"]);
+    let mut tine = Tine::start(&mut command);
+    let disk = DeadDisk::new();
+    let publisher = tine.publisher();
+    flip(&folder.join("current"), disk.place.path().to_str().unwrap());
+    until("a successor waits", || (children(publisher).len() == 3).then_some(()));
+    tine.signal(Signal::SIGTERM);
+    tine.ends_well();
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! calls, ten thousand connections, a hundred thousand files, kills without end, and the programs
 //! that people really use. It needs root and what `tests/all` installs; `BUDGET` makes it longer.
 
+mod adversity;
 mod browser;
 mod cache;
 #[path = "../common/golden.rs"]
@@ -25,7 +26,6 @@ mod peers;
 mod podman;
 mod pods;
 mod rollouts;
-
 mod smuggling;
 mod versions;
 

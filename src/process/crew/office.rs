@@ -19,6 +19,13 @@ impl Crew {
         self.line.as_mut().and_then(Line::let_go)
     }
 
+    /// Lays a new line, if that is the post that hangs on one; false if there is no descriptor.
+    pub(super) fn lay_line(&mut self, post: usize) -> bool {
+        let Some(line) = self.line.as_mut().filter(|_| post == OFFICE) else { return true };
+        self.departed = None;
+        line.lay().is_ok()
+    }
+
     /// Whether a child holds the post that may go over without a gap.
     pub(super) fn is_on_line(&self, child: &Child) -> bool {
         self.line.is_some() && child.post == Some(OFFICE)

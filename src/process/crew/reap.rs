@@ -3,11 +3,12 @@
 use std::time::Instant;
 
 use nix::errno::Errno;
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use crate::board::{Cause, Counter, Role};
 use crate::supervisor::Event;
+use crate::sys::wait::{self, Dead, End};
 
 use super::{Child, Crew};
 
@@ -16,7 +17,7 @@ pub(in crate::process) struct Death {
     pub(in crate::process) pid: Pid,
     /// What it was; none for an orphan.
     pub(in crate::process) role: Option<Role>,
-    status: WaitStatus,
+    end: End,
     /// Whether it had come so far as to do its work.
     was_ready: bool,
     was_silent: bool,
@@ -25,26 +26,28 @@ pub(in crate::process) struct Death {
 impl Death {
     /// The code with which it ended by itself.
     pub(in crate::process) fn exit_code(&self) -> Option<i32> {
-        match self.status {
-            WaitStatus::Exited(_, code) => Some(code),
-            _ => None,
+        match self.end {
+            End::Exited(code) => Some(code),
+            End::Killed(_) => None,
         }
     }
 
     /// Its cause in words.
     pub(in crate::process) fn cause(&self) -> String {
-        match self.status {
-            WaitStatus::Exited(_, code) => format!("exit code {code}"),
-            WaitStatus::Signaled(_, signal, _) => signal.to_string(),
-            other => format!("{other:?}"),
+        match self.end {
+            End::Exited(code) => format!("exit code {code}"),
+            End::Killed(number) => match Signal::try_from(number) {
+                Ok(signal) => signal.to_string(),
+                Err(_) => format!("signal {number}"),
+            },
         }
     }
 
     fn kind(&self) -> Cause {
-        match self.status {
+        match self.end {
             _ if self.was_silent => Cause::Silence,
-            WaitStatus::Exited(..) => Cause::Exit,
-            _ => Cause::Signal,
+            End::Exited(_) => Cause::Exit,
+            End::Killed(_) => Cause::Signal,
         }
     }
 }
@@ -53,33 +56,28 @@ impl Crew {
     /// Reaps every child that is dead, adopted ones too. What it had on the board is cleared while
     /// its pid is still its own: a parent that dies in between leaves the rest to the master.
     pub(super) fn reap(&mut self, now: Instant) -> Vec<Death> {
-        let dead = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
         let mut deaths = Vec::new();
         loop {
-            match waitid(Id::All, dead | WaitPidFlag::WNOWAIT) {
-                Ok(status) => {
-                    let Some(pid) = status.pid() else { return deaths };
-                    let child = self.take_out(pid);
-                    let death = self.death(pid, status, child.as_ref());
-                    self.bury(pid, child.as_ref());
+            match wait::next_dead() {
+                Ok(Some(dead)) => {
+                    let child = self.take_out(dead.pid);
+                    let death = self.death(dead, child.as_ref());
+                    self.bury(dead.pid, child.as_ref());
                     if child.as_ref().is_some_and(|child| self.is_on_line(child)) {
                         self.departed = Some(death);
                     } else {
                         self.died(&death, now);
                         deaths.extend(child.is_some().then_some(death));
                     }
-                    let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+                    wait::reap(dead.pid);
                 }
                 Err(Errno::EINTR) => {}
-                Err(_) => {
-                    self.supervisor.handle(Event::Childless, now);
-                    return deaths;
-                }
+                Ok(None) | Err(_) => return deaths,
             }
         }
     }
 
-    fn death(&self, pid: Pid, status: WaitStatus, child: Option<&Child>) -> Death {
+    fn death(&self, Dead { pid, end }: Dead, child: Option<&Child>) -> Death {
         let role = child.map(|child| match child.post {
             Some(post) => self.posts[post].role,
             None => Role::Successor,
@@ -87,7 +85,7 @@ impl Crew {
         Death {
             pid,
             role,
-            status,
+            end,
             was_ready: child.is_some_and(|child| child.row.is_ready()),
             was_silent: child.is_some_and(|child| child.was_silent),
         }
@@ -121,10 +119,4 @@ impl Crew {
             row.unclaim(self.parent.as_raw());
         }
     }
-}
-
-/// Whether a process is a child of this one that is not reaped yet: then its pid is its own.
-pub(super) fn is_own_child(pid: Pid) -> bool {
-    let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-    waitid(Id::Pid(pid), look).is_ok()
 }

@@ -11,10 +11,12 @@ use crate::board::Phase;
 use crate::config::Config;
 use crate::sys::door;
 
-use super::Office;
+use super::{Office, newcomers};
 
 /// How long a listener whose door is shut is left to those half inside, in one step.
 const LISTENER_PAUSE: Duration = Duration::from_millis(20);
+/// How long those half inside are waited for, whose packets are on their way.
+const HALF_INSIDE: Duration = Duration::from_secs(1);
 /// What the others have beyond the drain timeout to leave by themselves.
 const LEAVE_TIME: Duration = Duration::from_secs(2);
 
@@ -34,6 +36,7 @@ enum Step {
     /// Who is half inside is let in; whether anybody is left is looked at then.
     Shut {
         look_at: Instant,
+        half_inside_until: Instant,
     },
     Over,
 }
@@ -53,7 +56,7 @@ impl Drain {
     pub(super) fn due(&self) -> Option<Instant> {
         match self.step {
             Step::Open { until } => Some(until),
-            Step::Shut { look_at } => Some(look_at),
+            Step::Shut { look_at, .. } => Some(look_at),
             Step::Over => None,
         }
     }
@@ -63,24 +66,41 @@ impl Drain {
         if self.due().is_none_or(|due| now < due) {
             return false;
         }
-        let is_over = match self.step {
+        let half_inside_until = match self.step {
             Step::Open { .. } => {
                 office.board.set_phase(Phase::Draining);
                 shut_doors(office);
-                false
+                now + HALF_INSIDE
             }
-            _ => now >= self.latest || !office.listeners.iter().any(has_queued),
+            Step::Shut { half_inside_until, .. } => {
+                let is_waited_for = now < half_inside_until;
+                if now >= self.latest || !is_anybody_coming(&office.listeners, is_waited_for) {
+                    end(&office.listeners);
+                    self.step = Step::Over;
+                    return true;
+                }
+                half_inside_until
+            }
+            Step::Over => return false,
         };
-        if is_over {
-            // To close them would do nothing, since others hold copies; to shut them down resets
-            // what is queued still.
-            for listener in &office.listeners {
-                let _ = shutdown(listener.as_raw_fd(), Shutdown::Both);
-            }
-        }
-        let look_at = now + LISTENER_PAUSE;
-        self.step = if is_over { Step::Over } else { Step::Shut { look_at } };
-        is_over
+        self.step = Step::Shut { look_at: now + LISTENER_PAUSE, half_inside_until };
+        false
+    }
+}
+
+/// Whether there are connections to come. Those half inside are looked at before those in the
+/// queues: that is the way that they take.
+fn is_anybody_coming(listeners: &[TcpListener], are_half_inside_waited_for: bool) -> bool {
+    let are_half_inside =
+        are_half_inside_waited_for && newcomers::are_half_inside(listeners).unwrap_or(true);
+    are_half_inside || listeners.iter().any(has_queued)
+}
+
+/// Ends the listeners, which resets whoever is queued still. To close them would do nothing, since
+/// others hold copies.
+fn end(listeners: &[TcpListener]) {
+    for listener in listeners {
+        let _ = shutdown(listener.as_raw_fd(), Shutdown::Both);
     }
 }
 

@@ -1,0 +1,44 @@
+//! Who is half inside: its SYN is answered, its ACK not there yet. A listener's queue does not show
+//! them; the kernel's table of connections does.
+
+use std::fs;
+use std::net::TcpListener;
+
+/// The state of such a connection in the table (proc(5), `/proc/net/tcp`).
+const SYN_RECV: &str = "03";
+
+/// Whether somebody is half inside one of these listeners; none if the system does not say.
+pub(super) fn are_half_inside(listeners: &[TcpListener]) -> Option<bool> {
+    let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok());
+    let ports: Vec<u16> = addresses.map(|address| address.port()).collect();
+    let tables = ["/proc/self/net/tcp", "/proc/self/net/tcp6"].map(fs::read_to_string);
+    let mut known = tables.iter().flatten().peekable();
+    known.peek()?;
+    Some(known.any(|table| {
+        table.lines().any(|line| port_of_newcomer(line).is_some_and(|port| ports.contains(&port)))
+    }))
+}
+
+/// The port that a line of the table tells somebody is half inside of.
+fn port_of_newcomer(line: &str) -> Option<u16> {
+    let mut columns = line.split_ascii_whitespace().skip(1);
+    let (local, state) = (columns.next()?, columns.nth(1)?);
+    let (_, port) = local.split_once(':')?;
+    u16::from_str_radix(port, 16).ok().filter(|_| state == SYN_RECV)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_tells_the_port_of_who_is_half_inside() {
+        let v4 = "   2: 0100007F:1E6C 0100007F:A3F2 03 00000000:00000000 01:00000063 00000000";
+        let v6 = "   0: 0000000000000000FFFF00000100007F:1E6C 00000000000000000000000000000000:A3F2 \
+                  03 00000000:00000000 01:00000063";
+        assert_eq!([v4, v6].map(port_of_newcomer), [Some(7788), Some(7788)]);
+        let established = v4.replace(" 03 ", " 01 ");
+        let title = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt";
+        assert_eq!([&established, title, ""].map(port_of_newcomer), [None; 3]);
+    }
+}

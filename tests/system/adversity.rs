@@ -1,0 +1,112 @@
+//! What a disk and a network can do to it.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::harness::{Client, Folder, Tine, command, get, pass, until};
+
+/// Runs a program that has to succeed.
+fn run(words: &str) {
+    let mut words = words.split(' ');
+    let status = Command::new(words.next().unwrap()).args(words.by_ref()).status().unwrap();
+    assert!(status.success());
+}
+
+/// A small disk.
+struct Disk(Folder);
+
+impl Disk {
+    fn new(size: &str) -> Self {
+        let place = Folder::new(&[]);
+        let options = format!("size={size},mode=755");
+        mount(Some("tmpfs"), place.path(), Some("tmpfs"), MsFlags::empty(), Some(&*options))
+            .unwrap();
+        Self(place)
+    }
+
+    fn resize(&self, size: &str) {
+        let options = format!("size={size}");
+        mount(Some("tmpfs"), self.0.path(), Some("tmpfs"), MsFlags::MS_REMOUNT, Some(&*options))
+            .unwrap();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = umount2(self.0.path(), MntFlags::MNT_DETACH);
+    }
+}
+
+#[test]
+fn a_disk_that_fills_tears_one_line_and_none_is_joined_to_it() {
+    const ANSWERS: usize = 300;
+    let folder = Folder::new(&[("index.html", b"home")]);
+    let disk = Disk::new("16k");
+    let file = disk.0.join("log");
+    let log = fs::File::options().create(true).append(true).open(&file).unwrap();
+    let mut command = command(folder.path());
+    command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+    command.args(["--workers", "1", "--log", "json"]);
+    let mut tine = Tine::start(command.stdout(Stdio::from(log)));
+    let mut client = tine.connect();
+    for number in 0..ANSWERS {
+        if number == 2 * ANSWERS / 3 {
+            tine.wait_for_line("lines of the log were lost: No space left on device");
+            disk.resize("1m");
+        }
+        client.send(get(&format!("/?{number}")));
+        assert_eq!(client.answer().text(), "home");
+    }
+    let dropped = || {
+        let metrics = tine.ask(get("/metrics"));
+        let mut lines = metrics.text().lines();
+        let lost = lines.find_map(|line| line.strip_prefix("tine_log_lines_dropped_total "));
+        lost.unwrap().parse::<usize>().unwrap()
+    };
+    // Each line is whole, but for the one that the disk had no room for the rest of.
+    until("all are written or lost", || {
+        let text = fs::read_to_string(&file).unwrap();
+        let is_whole = |line: &&str| serde_json::from_str::<Value>(line).is_ok();
+        let (whole, torn): (Vec<&str>, Vec<&str>) = text.lines().partition(is_whole);
+        assert!(torn.len() <= 1, "{torn:?}");
+        (whole.len() + dropped() == ANSWERS && torn.len() == 1).then_some(())
+    });
+    tine.signal(Signal::SIGTERM);
+    assert_eq!(tine.wait().code(), Some(0));
+}
+
+#[test]
+fn who_is_half_inside_at_the_end_is_answered() {
+    // In a network of this thread's own the last packet of a handshake can be late.
+    let thread = thread::spawn(|| {
+        unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace");
+        run("ip link set lo up");
+        let folder = Folder::new(&[("a.txt", b"a")]);
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let mut command = command(folder.path());
+            let mut tine = Tine::begin(command.args(["--listen", address, "--workers", "1"]));
+            let (family, port) = (
+                if tine.address.is_ipv4() { "iptables" } else { "ip6tables" },
+                tine.address.port(),
+            );
+            let acks = format!("INPUT -i lo -p tcp --dport {port} --tcp-flags SYN,ACK ACK -j DROP");
+            run(&format!("{family} -A {acks}"));
+            let mut client = Client::connect(tine.address);
+            client.send(get("/a.txt"));
+            tine.signal(Signal::SIGTERM);
+            tine.wait_for_line("told to stop");
+            pass(Duration::from_millis(100));
+            run(&format!("{family} -D {acks}"));
+            assert_eq!(client.answer().text(), "a");
+            assert_eq!(tine.wait().code(), Some(0));
+        }
+    });
+    thread.join().unwrap();
+}
