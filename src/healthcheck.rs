@@ -5,14 +5,15 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use crate::config::{Config, Listen};
+use crate::config::{AdminListen, Config, Listen};
 use crate::failure::Failure;
 
 /// Most of an answer that is read, in bytes.
 const ANSWER_MAX: usize = 4096;
 
 /// Asks where tine says how it is by these settings, and if nobody answers there where it serves,
-/// within a time in all; the first address that is ready will do.
+/// within a time in all; the first address that is ready will do. Where it says so only by default
+/// another tine may have the port: then it has to serve, too.
 ///
 /// # Errors
 /// Why no address is ready, as one line.
@@ -24,12 +25,14 @@ pub fn ask(config: &Config, timeout: Duration) -> Result<(), Failure> {
         Listen::Everywhere(port) => addresses(&[SocketAddr::from((Ipv6Addr::UNSPECIFIED, *port))]),
         Listen::On(listen) => addresses(listen),
     };
+    let is_default = matches!(config.admin, AdminListen::ByDefault(_));
     let asked = admin.into_iter().map(|address| (address, READY, true));
     let asked = asked.chain(serving.into_iter().map(|at| (at, question(config.health), false)));
     for (address, question, is_admin) in asked {
         // If that hangs, there is time left to ask the others.
         let deadline = if is_admin { deadline - timeout / 2 } else { deadline };
         match exchange(address, question, deadline) {
+            Ok((status, _)) if status.starts_with('2') && is_admin && is_default => {}
             Ok((status, _)) if status.starts_with('2') => return Ok(()),
             Ok((status, reason)) => {
                 let reason = reason.map_or(String::new(), |reason| format!(" ({reason})"));

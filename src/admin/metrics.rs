@@ -119,7 +119,7 @@ struct Readings {
     lost_notices: u64,
     outcome: usize,
     arch: &'static str,
-    cpu: f64,
+    cpu: Option<f64>,
 }
 
 impl fmt::Debug for Readings {
@@ -138,9 +138,15 @@ impl Collector for Readings {
         let help = "Lines about tine itself not logged";
         let name = "tine_log_notices_dropped";
         lost.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
-        let cpu = ConstCounter::new(self.cpu);
-        let (help, unit) = ("CPU time of all processes", Some(&SECONDS));
-        cpu.encode(encoder.encode_descriptor("process_cpu", help, unit, MetricType::Counter)?)?;
+        if let Some(cpu) = self.cpu.map(ConstCounter::new) {
+            let (help, unit) = ("CPU time of all processes", Some(&SECONDS));
+            cpu.encode(encoder.encode_descriptor(
+                "process_cpu",
+                help,
+                unit,
+                MetricType::Counter,
+            )?)?;
+        }
         for Gauge { name, help, unit, value } in &self.gauges {
             let metric = encoder.encode_descriptor(name, help, *unit, MetricType::Gauge)?;
             ConstGauge::new(*value).encode(metric)?;
@@ -242,13 +248,13 @@ impl Readings {
             readings.add("process_open_fds", help, None, amount(descriptors));
         }
         for (name, help, value) in [
-            ("tine_generation_size", "Size of its files", facts.bytes),
-            ("tine_generation_held", "Held in memory of it", facts.held),
-            ("tine_generation_held_limit", "Most that may be held", setup.memory_max),
+            ("tine_generation_size", "Size of its files", Some(facts.bytes)),
+            ("tine_generation_held", "Held in memory of it", Some(facts.held)),
+            ("tine_generation_held_limit", "Most that may be held", Some(setup.memory_max)),
             ("process_resident_memory", "Memory of all processes", usage.resident),
             ("process_virtual_memory", "Memory mapped by all processes", usage.mapped),
         ] {
-            readings.add(name, help, Some(&BYTES), amount(value));
+            value.into_iter().for_each(|size| readings.add(name, help, Some(&BYTES), amount(size)));
         }
         for (name, help, count, per_second) in [
             ("tine_generation_load", "How long it took to make", facts.took, 1e6),

@@ -45,21 +45,28 @@ impl Meter {
 
     #[expect(clippy::cast_precision_loss, reason = "2^53 ticks are enough")]
     fn read(&self) -> Usage {
-        let (mut usage, mut cpu) = (Usage::default(), 0);
-        let mut descriptors = Some(0);
-        for pid in self.board.rows().filter_map(|row| row.holder()) {
-            let Some(stat) = Stat::read(pid) else { continue };
-            cpu += stat.cpu;
-            usage.mapped += stat.mapped;
-            usage.resident += proportional(pid).unwrap_or(stat.resident * self.page);
-            let open = fs::read_dir(format!("/proc/{pid}/fd")).ok().map(Iterator::count);
-            descriptors = descriptors.zip(open).map(|(sum, open)| sum + open as u64);
+        let descriptors_max = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
+        let unknown = Usage { descriptors_max, ..Usage::default() };
+        let pids = self.board.rows().filter_map(|row| row.holder());
+        let stats: Vec<(i32, Stat)> =
+            pids.filter_map(|pid| Some((pid, Stat::read(pid)?))).collect();
+        if stats.is_empty() {
+            return unknown;
         }
+        let cpu = stats.iter().map(|(_, stat)| stat.cpu).sum();
         // Between a death and its reaping some of it is nobody's.
-        usage.cpu = self.board.raise_cpu(cpu) as f64 / self.ticks_per_second as f64;
-        usage.descriptors = descriptors;
-        usage.descriptors_max = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
-        usage
+        let cpu = self.board.raise_cpu(cpu) as f64 / self.ticks_per_second as f64;
+        let resident =
+            |(pid, stat): &(i32, Stat)| proportional(*pid).unwrap_or(stat.resident * self.page);
+        let open = |(pid, _): &(i32, Stat)| fs::read_dir(format!("/proc/{pid}/fd")).ok();
+        let descriptors = stats.iter().map(|stat| Some(open(stat)?.count() as u64)).sum();
+        Usage {
+            cpu: Some(cpu),
+            resident: Some(stats.iter().map(resident).sum()),
+            mapped: Some(stats.iter().map(|(_, stat)| stat.mapped).sum()),
+            descriptors,
+            ..unknown
+        }
     }
 }
 

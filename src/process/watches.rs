@@ -99,6 +99,8 @@ impl Watches {
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
         if let Some(watch) = self.add(Path::new(&path), flags) {
             self.way.remove(&watch);
+        } else if !Path::new("/proc/self/fd").exists() {
+            self.lack = Some("/proc is not there, and what is in the folder is watched by it");
         }
     }
 

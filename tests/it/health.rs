@@ -2,8 +2,11 @@
 
 use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use tine::config::{AdminListen, Config, Listen};
+use tine::healthcheck::ask;
 
 use crate::harness::{Folder, PROGRAM, Tine, get, until};
 
@@ -47,7 +50,7 @@ fn while_it_drains_it_is_alive_and_not_ready() {
     tine.signal(Signal::SIGTERM);
     until("newcomers are kept out", || {
         let address = tine.address;
-        std::net::TcpStream::connect_timeout(&address, std::time::Duration::from_millis(100))
+        std::net::TcpStream::connect_timeout(&address, Duration::from_millis(100))
             .is_err()
             .then_some(())
     });
@@ -107,6 +110,19 @@ fn the_check_asks_first_where_tine_says_how_it_is() {
     let silent = silent.local_addr().unwrap().to_string();
     let env = [("TINE_ADMIN_LISTEN", &*silent), ("TINE_LISTEN", &*address)];
     assert_eq!(check(&env, &["--timeout", "2s"]), (Some(0), String::new()));
+}
+
+#[test]
+fn the_check_believes_no_other_tine_on_the_default_port() {
+    let folder = site();
+    let (tine, patience) = (Tine::serve(&folder, &[]), Duration::from_secs(20));
+    let mut config = Config { listen: Listen::On(vec![tine.address]), ..Config::default() };
+    config.admin = AdminListen::ByDefault(tine.address);
+    assert_eq!(ask(&config, patience), Ok(()));
+    config.listen = Listen::On(vec!["127.0.0.1:1".parse().unwrap()]);
+    assert!(ask(&config, patience).unwrap_err().to_string().contains("refused"));
+    config.admin = AdminListen::On(tine.address);
+    assert_eq!(ask(&config, patience), Ok(()));
 }
 
 #[test]

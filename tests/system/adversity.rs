@@ -10,13 +10,41 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::harness::{Client, Folder, Tine, command, get, pass, until};
+use crate::harness::{Client, Folder, PROGRAM, Tine, command, get, pass, until};
 
 /// Runs a program that has to succeed.
 fn run(words: &str) {
     let mut words = words.split(' ');
     let status = Command::new(words.next().unwrap()).args(words.by_ref()).status().unwrap();
     assert!(status.success());
+}
+
+#[test]
+fn without_proc_it_says_what_it_cannot_see() {
+    let folder = Folder::new(&[("html/a.txt", b"1")]);
+    fs::copy(PROGRAM, folder.join("tine")).unwrap();
+    let mut command = Command::new("/usr/sbin/chroot");
+    command.arg(folder.path()).args(["/tine", "/html", "--listen", "127.0.0.1:0"]).env_clear();
+    command.args(["--admin-listen", "127.0.0.1:0", "--log", "off", "--rescan", "300ms"]);
+    let tine = Tine::start(command.stdin(Stdio::null()).stdout(Stdio::null()));
+    let warning = "some changes are noticed only every 300ms (--rescan): /proc is not there";
+    assert!(tine.warnings.iter().any(|line| line.contains(warning)), "{:?}", tine.warnings);
+    folder.write("html/a.txt", b"2");
+    until("it is served", || (tine.get("/a.txt").text() == "2").then_some(()));
+    // What is not known is not zero.
+    let metrics = tine.ask(get("/metrics")).text().to_owned();
+    for (name, is_known) in [
+        ("process_cpu_seconds_total", false),
+        ("process_resident_memory_bytes", false),
+        ("process_virtual_memory_bytes", false),
+        ("process_open_fds", false),
+        ("process_max_fds", true),
+        ("tine_ready", true),
+        ("process_start_time_seconds", true),
+    ] {
+        assert_eq!(metrics.lines().any(|line| line.starts_with(name)), is_known, "{name}");
+    }
+    assert!(metrics.ends_with("# EOF\n"));
 }
 
 /// A small disk.

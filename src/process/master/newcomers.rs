@@ -34,8 +34,8 @@ mod tests {
     #[test]
     fn a_line_tells_the_port_of_who_is_half_inside() {
         let v4 = "   2: 0100007F:1E6C 0100007F:A3F2 03 00000000:00000000 01:00000063 00000000";
-        let v6 = "   0: 0000000000000000FFFF00000100007F:1E6C 00000000000000000000000000000000:A3F2 \
-                  03 00000000:00000000 01:00000063";
+        let v6 = "   0: 0000000000000000FFFF00000100007F:1E6C \
+                  00000000000000000000000000000000:A3F2 03 00000000:00000000 01:00000063";
         assert_eq!([v4, v6].map(port_of_newcomer), [Some(7788), Some(7788)]);
         let established = v4.replace(" 03 ", " 01 ");
         let title = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt";
