@@ -89,10 +89,10 @@ impl View<'_> {
 
     fn find(&self, locator: Locator<'_>, request: &Request<'_, '_>) -> Reply<'static> {
         let reads = matches!(request.method, Method::Get | Method::Head);
+        // Whatever its value, as Kubernetes' own have it.
         let is_verbose = locator.query.is_some_and(|query| {
-            query
-                .split(|&octet| octet == b'&')
-                .any(|part| matches!(part, b"verbose" | b"verbose=1"))
+            let mut parts = query.split(|&octet| octet == b'&');
+            parts.any(|part| part.split(|&octet| octet == b'=').next() == Some(b"verbose"))
         });
         match locator.path {
             b"/reload" if request.method == Method::Post => self.reload(request),
@@ -116,9 +116,10 @@ impl View<'_> {
     }
 
     /// A look that begins after the request. A browser says where a request comes from (RFC 6454
-    /// §7), and none is to ask for work in its user's name.
+    /// §7, Fetch Metadata), and none is to ask for work in its user's name.
     fn reload(&self, request: &Request<'_, '_>) -> Reply<'static> {
-        if request.fields.first("origin").is_some() {
+        let says = |name: &str| request.fields.first(name).is_some();
+        if says("origin") || says("sec-fetch-site") {
             return Reply::Error(Status::Forbidden);
         }
         if self.board.phase() != Phase::Serving {

@@ -245,6 +245,9 @@ fn weigh<'s>(
     match asked.map_or(Extent::Whole, |asked| asked.of(size, validators)) {
         Extent::Whole => Reply::Whole(pick),
         Extent::Part(range) => Reply::Part(pick, range),
+        // Octets in a coding are decoded by whoever gets them, and what frames the parts is in none
+        // (RFC 9110 §8.4, §15.3.7.2).
+        Extent::Parts(_) if pick.coding().is_some() => Reply::Whole(pick),
         Extent::Parts(ranges) => Reply::Parts(pick, ranges),
         Extent::Unsatisfiable => Reply::Unsatisfiable(pick, size),
     }

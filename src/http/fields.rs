@@ -142,6 +142,7 @@ impl<'h, 'b> Fields<'h, 'b> {
             outcome => outcome,
         };
         match outcome {
+            Ok(Progress::Partial) if has_bare_lf(bytes, usize::MAX) => Err(Reject::BadRequest),
             Ok(Progress::Partial) => Ok(None),
             Ok(Progress::Complete((len, lines))) => {
                 if !every_line_ends_in_crlf(&bytes[..len], lines) {
@@ -149,6 +150,7 @@ impl<'h, 'b> Fields<'h, 'b> {
                 }
                 Ok(Some((Self::index(lines), len)))
             }
+            Err(Error::TooManyHeaders) if has_bare_lf(bytes, fields_max) => Err(Reject::BadRequest),
             Err(Error::TooManyHeaders) => Err(Reject::FieldsTooLarge),
             Err(_) => Err(Reject::BadRequest),
         }
@@ -214,6 +216,12 @@ impl<'h, 'b> Fields<'h, 'b> {
             .map(<[u8]>::trim_ascii)
             .filter(|member| !member.is_empty())
     }
+}
+
+/// Whether one of the first lines ends in a bare LF, before all of the head is there.
+fn has_bare_lf(bytes: &[u8], lines_max: usize) -> bool {
+    let ends = bytes.iter().enumerate().filter(|&(_, &byte)| byte == b'\n');
+    ends.take(lines_max).any(|(at, _)| !bytes[..at].ends_with(b"\r"))
 }
 
 /// The parser takes a bare LF for a line end, as RFC 9112 §2.2 allows; a strict origin does not,

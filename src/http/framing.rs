@@ -20,8 +20,9 @@ pub enum Framing {
 ///
 /// # Errors
 /// [`Reject::NotImplemented`] for a transfer coding other than chunked, [`Reject::BadRequest`]
-/// for all that two readers might read differently: both fields at once, a length that is given
-/// twice or is not digits alone, a transfer coding in HTTP/1.0, chunked twice or not at the end.
+/// for all that two readers might read differently: both fields at once, one of them on several
+/// lines, a length that is not digits alone, a transfer coding in HTTP/1.0, chunked twice or not at
+/// the end, an empty member beside it.
 pub fn of(fields: &Fields<'_, '_>, minor: u8) -> Result<Framing, Reject> {
     let has_length = fields.has(Name::ContentLength);
     if fields.has(Name::TransferEncoding) {
@@ -40,12 +41,14 @@ pub fn of(fields: &Fields<'_, '_>, minor: u8) -> Result<Framing, Reject> {
 }
 
 fn transfer_coding(fields: &Fields<'_, '_>) -> Result<Framing, Reject> {
-    let mut codings = fields.members(Name::TransferEncoding);
+    let value = fields.only(Name::TransferEncoding).ok_or(Reject::BadRequest)?;
     let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
-    let first = codings.next().ok_or(Reject::BadRequest)?;
+    let mut codings = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+    let first = codings.next().unwrap_or_default();
     match (is_chunked(first), codings.next()) {
         (true, None) => Ok(Framing::Chunked),
         (true, Some(_)) => Err(Reject::BadRequest),
+        (false, _) if first.is_empty() => Err(Reject::BadRequest),
         (false, _) => Err(Reject::NotImplemented),
     }
 }
@@ -208,7 +211,6 @@ mod tests {
         assert_eq!(framing("Content-Length: 0\r\n", 1), Ok(Framing::Empty));
         assert_eq!(framing("Content-Length: 00012\r\n", 0), Ok(Framing::Length(12)));
         assert_eq!(framing("Transfer-Encoding: Chunked\r\n", 1), Ok(Framing::Chunked));
-        assert_eq!(framing("Transfer-Encoding: , chunked\r\n", 1), Ok(Framing::Chunked));
     }
 
     #[test]
@@ -224,8 +226,12 @@ mod tests {
         }
         assert_eq!(framing(&[chunked, chunked].concat(), 1), Err(Reject::BadRequest));
         assert_eq!(framing(chunked, 0), Err(Reject::BadRequest));
-        assert_eq!(framing("Transfer-Encoding:\r\n", 1), Err(Reject::BadRequest));
-        assert_eq!(framing("Transfer-Encoding: chunked, gzip\r\n", 1), Err(Reject::BadRequest));
+        let nothing = "Transfer-Encoding:\r\n";
+        assert_eq!(framing(&[chunked, nothing].concat(), 1), Err(Reject::BadRequest));
+        for value in ["", ",", ", chunked", "chunked,", "chunked, gzip"] {
+            let block = format!("Transfer-Encoding: {value}\r\n");
+            assert_eq!(framing(&block, 1), Err(Reject::BadRequest), "{value}");
+        }
         for other in ["gzip, chunked", "xchunked", "chunked;q=1", "identity"] {
             let block = format!("Transfer-Encoding: {other}\r\n");
             assert_eq!(framing(&block, 1), Err(Reject::NotImplemented), "{other}");

@@ -70,6 +70,8 @@ impl<'h, 'b> Request<'h, 'b> {
         slots: &'h mut Slots<'b>,
         limits: &Limits,
     ) -> Result<Option<(Self, usize)>, Reject> {
+        // What has come behind that must not matter: it may as well be on its way still.
+        let bytes = &bytes[..bytes.len().min(limits.head_max)];
         let Some(line_start) = skip_empty_lines(bytes)? else { return Ok(None) };
         let Some(line) = RequestLine::parse(&bytes[line_start..], limits)? else {
             return if bytes.len() < limits.head_max {
@@ -88,9 +90,6 @@ impl<'h, 'b> Request<'h, 'b> {
             };
         };
         let head_len = fields_start + fields_len;
-        if head_len > limits.head_max {
-            return Err(Reject::FieldsTooLarge);
-        }
         let head = &bytes[line_start..head_len];
         Self::new(head, &line, fields).map(|request| Some((request, head_len)))
     }

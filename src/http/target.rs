@@ -41,8 +41,7 @@ impl<'b> Target<'b> {
             return Err(Reject::BadRequest);
         }
         if method == Method::Connect {
-            let tunnel = !raw.is_empty() && authority_is_valid(raw);
-            return if tunnel { Ok(Self::Tunnel) } else { Err(Reject::BadRequest) };
+            return if is_tunnel(raw) { Ok(Self::Tunnel) } else { Err(Reject::BadRequest) };
         }
         match raw {
             b"*" if method == Method::Options => Ok(Self::Server),
@@ -79,6 +78,13 @@ impl<'b> Locator<'b> {
             None => Self { path: raw, query: None },
         }
     }
+}
+
+/// Whether this is `host ":" port`, of which nothing may be missing (RFC 9110 §9.3.6).
+fn is_tunnel(raw: &[u8]) -> bool {
+    let mut parts = raw.rsplitn(2, |&byte| byte == b':');
+    let (port, host) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    !host.is_empty() && !port.is_empty() && !port.contains(&b']') && authority_is_valid(raw)
 }
 
 /// Whether `value` is `host [":" port]` without userinfo (RFC 3986 §3.2, RFC 9110 §4.2.4, §7.2).
@@ -155,7 +161,6 @@ pub fn normalise(path: &[u8]) -> Result<Normal<'_>, Abnormal> {
         return Err(Abnormal::Malformed);
     }
     let mut normal = Vec::with_capacity(path.len());
-    let mut merged = false;
     let segments = path.strip_prefix(b"/").unwrap_or(path).split(|&byte| byte == b'/');
     let last = segments.clone().count() - 1;
     for (index, segment) in segments.enumerate() {
@@ -167,8 +172,7 @@ pub fn normalise(path: &[u8]) -> Result<Normal<'_>, Abnormal> {
             return Err(Abnormal::EncodedSlash);
         }
         match &*segment {
-            b"" if index < last => merged = true,
-            b"" | b"." => {}
+            b"." => {}
             b".." => {
                 let parent = normal.iter().rposition(|&byte| byte == b'/');
                 normal.truncate(parent.ok_or(Abnormal::Malformed)?);
@@ -178,10 +182,14 @@ pub fn normalise(path: &[u8]) -> Result<Normal<'_>, Abnormal> {
                 normal.extend_from_slice(name);
             }
         }
-        if index == last && matches!(&*segment, b"" | b"." | b"..") {
+        if index == last && matches!(&*segment, b"." | b"..") {
             normal.push(b'/');
         }
     }
+    // Behind the dots, to which an empty segment is one like any other.
+    let len = normal.len();
+    normal.dedup_by(|next, byte| (*next, *byte) == (b'/', b'/'));
+    let merged = normal.len() < len;
     Ok(Normal { path: Cow::Owned(normal), merged })
 }
 
@@ -268,7 +276,10 @@ mod tests {
         ] {
             assert_eq!(get(raw), Err(Reject::BadRequest), "{raw}");
         }
-        assert_eq!(parse(Method::Connect, "/"), Err(Reject::BadRequest));
+        for raw in ["/", "", "x", "x:", ":443", "[::1]", "[::1]:", "x:y"] {
+            assert_eq!(parse(Method::Connect, raw), Err(Reject::BadRequest), "{raw}");
+        }
+        assert_eq!(parse(Method::Connect, "[::1]:443"), Ok(Target::Tunnel));
     }
 
     #[test]
@@ -315,6 +326,10 @@ mod tests {
         assert_eq!(path("//a"), Ok(("/a".to_owned(), true)));
         assert_eq!(path("/a//"), Ok(("/a/".to_owned(), true)));
         assert_eq!(path("//"), Ok(("/".to_owned(), true)));
+        assert_eq!(path("//b///c"), Ok(("/b/c".to_owned(), true)));
+        // To two dots an empty segment is one like any other (RFC 3986 §5.2.4).
+        assert_eq!(path("/a//../b"), Ok(("/a/b".to_owned(), false)));
+        assert_eq!(path("//.."), Ok(("/".to_owned(), false)));
     }
 
     #[test]

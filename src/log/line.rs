@@ -141,11 +141,7 @@ impl Line<'_> {
             push_text(out, line, self.record);
             start = b"\", \"";
         }
-        out.extend_from_slice(b"\"");
-        if self.record.is_truncated {
-            out.extend_from_slice(b", ...");
-        }
-        out.push(b']');
+        out.extend_from_slice(b"\"]");
     }
 }
 
@@ -157,9 +153,6 @@ fn push_request(out: &mut Vec<u8>, record: &Record, end: u8) {
         push_text(out, record.method(), record);
         out.push(b' ');
         push_text(out, record.target(), record);
-        if record.is_truncated {
-            out.extend_from_slice(b"...");
-        }
         if end == b'"' {
             out.push(b' ');
             push_text(out, record.protocol(), record);

@@ -30,7 +30,7 @@ pub struct Record {
     pub client: IpAddr,
     octets: Vec<u8>,
     ends: [u16; TEXTS],
-    /// Whether a text is cut.
+    /// Whether a text is cut, and ends in dots.
     pub(super) is_truncated: bool,
     /// Whether no text has anything that is escaped in any format.
     pub(super) is_plain: bool,
@@ -85,9 +85,12 @@ impl Record {
 
     fn push(&mut self, place: usize, text: &[u8], max: usize) {
         let fitted = fit_octets(text, max);
-        self.is_truncated |= fitted.len() < text.len();
         self.is_plain &= fitted.iter().all(|&octet| is_plain(octet));
         self.octets.extend_from_slice(fitted);
+        if fitted.len() < text.len() {
+            self.is_truncated = true;
+            self.octets.extend_from_slice(b"...");
+        }
         let end = u16::try_from(self.octets.len()).unwrap_or(u16::MAX);
         self.ends[place..].fill(end);
     }

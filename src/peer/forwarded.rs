@@ -1,7 +1,8 @@
 //! The hops that `Forwarded` (RFC 7239 §4) and `X-Forwarded-For` name, the nearest first. What is
 //! no address is `None`: a name that hides somebody, or nonsense.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::borrow::Cow;
+use std::net::IpAddr;
 
 /// The hops in one line of `X-Forwarded-For`.
 pub(super) fn customary_hops(line: &[u8]) -> impl Iterator<Item = Option<IpAddr>> {
@@ -42,18 +43,46 @@ fn split_unquoted(text: &[u8], separator: u8) -> Option<Vec<&[u8]>> {
     (!is_quoted).then_some(parts)
 }
 
-/// An address, with a port or without, and quoted or not; IPv6 with a port stands in brackets.
+/// An address, with a port or without, and quoted or not; IPv6 with a port stands in brackets (RFC
+/// 7239 §6).
 fn node(text: &[u8]) -> Option<IpAddr> {
-    let text = std::str::from_utf8(text).ok()?;
-    let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
-    let bracketed = || {
-        let inside = text.strip_prefix('[')?.strip_suffix(']')?;
-        inside.parse::<Ipv6Addr>().ok().map(IpAddr::from)
+    let text = unquoted(std::str::from_utf8(text).ok()?);
+    let bare = || text.parse::<IpAddr>().ok();
+    let with_port = || {
+        let (name, behind) = match text.strip_prefix('[') {
+            Some(literal) => literal.split_once(']')?,
+            None => text.split_at(text.find(':')?),
+        };
+        let is_bracketed = text.starts_with('[');
+        let address = name.parse::<IpAddr>().ok().filter(|ip| ip.is_ipv6() == is_bracketed)?;
+        (behind.is_empty() || is_port(behind.strip_prefix(':')?)).then_some(address)
     };
-    let address = text
-        .parse::<IpAddr>()
-        .ok()
-        .or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
-        .or_else(bracketed)?;
-    Some(address.to_canonical())
+    bare().or_else(with_port).map(|address| address.to_canonical())
+}
+
+/// A number, or a word that hides one.
+fn is_port(text: &str) -> bool {
+    match text.strip_prefix('_') {
+        Some(word) => {
+            let is_allowed = |octet: u8| octet.is_ascii_alphanumeric() || b"._-".contains(&octet);
+            !word.is_empty() && word.bytes().all(is_allowed)
+        }
+        None => (1..=5).contains(&text.len()) && text.bytes().all(|octet| octet.is_ascii_digit()),
+    }
+}
+
+/// The text that a quoted string stands for (RFC 9110 §5.6.4); what is none is itself.
+fn unquoted(text: &str) -> Cow<'_, str> {
+    match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+        None => text.into(),
+        Some(inside) if !inside.contains('\\') => inside.into(),
+        Some(inside) => {
+            let mut is_escaped = false;
+            let stays = |letter: &char| {
+                is_escaped = *letter == '\\' && !is_escaped;
+                !is_escaped
+            };
+            inside.chars().filter(stays).collect()
+        }
+    }
 }

@@ -58,7 +58,11 @@ impl Preface {
                     "TCP4" => text.parse::<Ipv4Addr>().map(IpAddr::from).map_err(|_| NoPreface),
                     _ => text.parse::<Ipv6Addr>().map(IpAddr::from).map_err(|_| NoPreface),
                 };
-                let is_port = |text: &str| text.parse::<u16>().is_ok();
+                let is_port = |text: &str| {
+                    let is_number = text.bytes().all(|octet| octet.is_ascii_digit());
+                    let is_shortest = text == "0" || !text.starts_with('0');
+                    is_number && is_shortest && text.parse::<u16>().is_ok()
+                };
                 address(destination)?;
                 if !is_port(from) || !is_port(to) {
                     return Err(NoPreface);
@@ -78,18 +82,18 @@ impl Preface {
             return Err(NoPreface);
         }
         let Some(block) = rest.get(..len) else { return Ok(None) };
-        let client = match (command & 0xf, family >> 4) {
-            (0, _) => None,
-            (1, 1) => {
+        // Who speaks for itself may say anything of addresses; no other value is assigned.
+        let client = match (command & 0xf, family >> 4, family & 0xf) {
+            (0, ..) => None,
+            (1, 0..=3, 0) | (1, 0 | 3, 1 | 2) => None,
+            (1, 1, 1 | 2) => {
                 let octets = block.get(..12).and_then(<[u8]>::first_chunk::<4>);
                 Some(Ipv4Addr::from(*octets.ok_or(NoPreface)?).into())
             }
-            (1, 2) => {
+            (1, 2, 1 | 2) => {
                 let octets = block.get(..36).and_then(<[u8]>::first_chunk::<16>);
                 Some(IpAddr::from(Ipv6Addr::from(*octets.ok_or(NoPreface)?)).to_canonical())
             }
-            // Of a family that has no addresses of ours.
-            (1, _) => None,
             _ => return Err(NoPreface),
         };
         Ok(Some(Self { client, len: FIXED + len }))
@@ -121,7 +125,10 @@ mod tests {
             (block(0x21, 0x21, &v6), Some("2001:db8::")),
             (block(0x20, 0x00, &[]), None),
             (block(0x20, 0x11, &v4), None),
+            (block(0x20, 0xff, &[]), None),
             (block(0x21, 0x00, &[]), None),
+            (block(0x21, 0x10, &v4), None),
+            (block(0x21, 0x12, &v4), Some("1.2.3.4")),
             (block(0x21, 0x31, &[0; 216]), None),
         ]
     }
@@ -150,11 +157,16 @@ mod tests {
             b"PROXY TCP4 ::1 ::1 4660 80\r\n",
             b"PROXY TCP4  1.2.3.4 10.0.0.1 4660 80\r\n",
             b"PROXY TCP4 1.2.3.4 10.0.0.1 99999 80\r\n",
+            b"PROXY TCP4 1.2.3.4 10.0.0.1 +4660 80\r\n",
+            b"PROXY TCP4 1.2.3.4 10.0.0.1 4660 080\r\n",
+            b"PROXY TCP4 1.2.3.4 10.0.0.1 4660 \r\n",
             b"PROXY UDP4 1.2.3.4 10.0.0.1 4660 80\r\n",
             b"PROXY TCP4 1.2.3.4 10.0.0.1 4660 80\n",
             &[b'P'; 3],
             &block(0x22, 0x11, &[0; 12]),
             &block(0x11, 0x11, &[0; 12]),
+            &block(0x21, 0x13, &[0; 12]),
+            &block(0x21, 0x41, &[0; 36]),
             &block(0x21, 0x11, &[0; 11]),
             &block(0x21, 0x21, &[0; 35]),
             &block(0x21, 0x11, &[0; BLOCK_MAX - FIXED + 1]),

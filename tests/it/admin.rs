@@ -41,8 +41,11 @@ fn it_says_whether_it_is_alive_ready_and_started() {
         "[+]phase ok: takes requests\n[+]generation ok: generation 2 serves\n\
          [+]workers ok: 2 of 2 give signs of life\nreadyz check passed\n"
     );
-    let live = tine.ask(get("/livez?verbose"));
-    assert_eq!(live.text(), "[+]master ok\n[+]workers ok\nlivez check passed\n");
+    for query in ["verbose", "verbose=", "a=b&verbose=true"] {
+        let live = tine.ask(get(&format!("/livez?{query}")));
+        assert_eq!(live.text(), "[+]master ok\n[+]workers ok\nlivez check passed\n", "{query}");
+    }
+    assert_eq!(tine.ask(get("/livez?verbosely")).text(), "ok\n");
 }
 
 #[test]
@@ -120,6 +123,7 @@ fn a_page_of_somebody_else_cannot_ask_for_a_look() {
     let tine = serve(&folder, &[]);
     assert_eq!(tine.ask(post("Origin: http://evil.example\r\n")).status(), 403);
     assert_eq!(tine.ask(post("origin: null\r\n")).status(), 403);
+    assert_eq!(tine.ask(post("Sec-Fetch-Site: cross-site\r\n")).status(), 403);
     assert_eq!(tine.ask(post("Content-Length: 3\r\n") + "abc").status(), 200);
 }
 
