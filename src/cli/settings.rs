@@ -92,15 +92,15 @@ pub const SETTINGS: &[Setting] = &[
             "listen",
             "ADDR:PORT",
             "[::]:7788",
-            "where; repeatable; PORT moves the default",
+            "where; repeatable; $PORT moves the default",
             listen,
         )
     },
     Setting::new(
         "admin-listen",
-        "ADDR",
+        "ADDR:PORT",
         "127.0.0.1:7789",
-        "probes, metrics, status page; or off",
+        "probes, metrics, status; or off",
         admin,
     ),
     Setting::new("workers", "N", "by CPUs", "worker processes", |config, value| {
@@ -109,10 +109,16 @@ pub const SETTINGS: &[Setting] = &[
         config.workers = Some(workers.ok_or(mend)?);
         Ok(())
     }),
-    Setting::new("user", "UID:GID", "65532:65532 if root", "who serves", |config, value| {
-        config.user = Some(user(value).ok_or("is not a user; write two numbers, 65532:65532")?);
-        Ok(())
-    }),
+    Setting::new(
+        "user",
+        "UID:GID",
+        "65532:65532 if root",
+        "user and group that serve",
+        |config, value| {
+            config.user = Some(user(value).ok_or("is not a user; write two numbers, 65532:65532")?);
+            Ok(())
+        },
+    ),
     Setting {
         separator: Some('\n'),
         reset: |config| config.extra = Extra::default(),
@@ -200,7 +206,7 @@ pub const SETTINGS: &[Setting] = &[
         "body-max",
         "SIZE",
         "64KiB",
-        "largest request body dropped, or 413",
+        "largest request body taken, or 413",
         |config, value| {
             config.limits.body_max = size(value)?;
             Ok(())
@@ -234,10 +240,16 @@ pub const SETTINGS: &[Setting] = &[
         },
     )
     .limit(),
-    Setting::new("idle-timeout", "TIME", "75s", "from answer to next request", |config, value| {
-        config.limits.idle_timeout = duration(value)?;
-        Ok(())
-    })
+    Setting::new(
+        "idle-timeout",
+        "TIME",
+        "75s",
+        "kept connection without a request",
+        |config, value| {
+            config.limits.idle_timeout = duration(value)?;
+            Ok(())
+        },
+    )
     .limit(),
     Setting::new(
         "write-timeout",
@@ -250,7 +262,7 @@ pub const SETTINGS: &[Setting] = &[
         },
     )
     .limit(),
-    Setting::new("watchdog", "TIME", "10s", "without a sign of life: replaced", |config, value| {
+    Setting::new("watchdog", "TIME", "10s", "a hung process is replaced after", |config, value| {
         config.watchdog = watchdog(value)?;
         Ok(())
     })
@@ -259,7 +271,7 @@ pub const SETTINGS: &[Setting] = &[
         "shutdown-delay",
         "TIME",
         "0s",
-        "newcomers are taken after TERM",
+        "connections are taken after TERM",
         |config, value| {
             config.shutdown_delay = duration_or_none(value)?;
             Ok(())
@@ -300,7 +312,7 @@ pub const SETTINGS: &[Setting] = &[
         "retire-after",
         "TIME",
         "1h",
-        "hashed names are served once gone; 0s off",
+        "deleted hashed names are kept; 0s off",
         |config, value| {
             config.retire_after = duration_or_none(value)?;
             Ok(())

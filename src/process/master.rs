@@ -341,7 +341,7 @@ impl<'c> Master<'c> {
         let newcomers = if config.shutdown_delay.is_zero() {
             String::new()
         } else {
-            format!("newcomers are taken for {delay}, ")
+            format!("new connections are taken for {delay}, ")
         };
         let answers = format!("{newcomers}answers in flight have {timeout}");
         self.office.log.say(&format!("told to stop: {answers}"));

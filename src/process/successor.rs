@@ -242,7 +242,7 @@ fn announcement(office: &Office<'_>, compiled: &Compiled, before: Option<Grade>)
             let workers = counted(office.allowance.workers as u64, "worker");
             let (urls, reason) = (urls.join(" and "), office.allowance.reason);
             let admin = office.admin_url.as_ref();
-            let admin = admin.map_or(String::new(), |url| format!(", and how it is on {url}"));
+            let admin = admin.map_or(String::new(), |url| format!(", status page on {url}"));
             format!("{verb} {site} on {urls} with {workers} ({reason}){admin}")
         }
     }

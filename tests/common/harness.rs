@@ -77,7 +77,7 @@ impl Tine {
             authority.replace("localhost", "127.0.0.1").parse().unwrap()
         });
         tine.address = addresses.next().expect("a URL");
-        let is_told = tine.start_line.contains("how it is on");
+        let is_told = tine.start_line.contains("status page on");
         tine.admin = addresses.last().filter(|_| is_told);
         tine
     }

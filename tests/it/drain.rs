@@ -59,7 +59,7 @@ fn newcomers_are_served_until_the_delay_is_over() {
     assert!(asleep.is_closed());
     assert_eq!(tine.wait().code(), Some(0));
     let said = tine.rest_of_lines();
-    assert!(said[0].contains("newcomers are taken for 3s"), "{said:?}");
+    assert!(said[0].contains("new connections are taken for 3s"), "{said:?}");
 }
 
 #[test]

@@ -166,7 +166,11 @@ fn where_there_is_no_ipv6_it_listens_on_ipv4() {
     let container = Container::run(image(), &without, &[], 7788);
     assert_eq!(container.get("/").status(), 200);
     assert_eq!(container.check_health(), (Some(0), String::new()));
-    assert!(container.log().contains("how it is on http://localhost:7789/"), "{}", container.log());
+    assert!(
+        container.log().contains("status page on http://localhost:7789/"),
+        "{}",
+        container.log()
+    );
 }
 
 #[test]
