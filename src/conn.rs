@@ -36,7 +36,7 @@ use crate::site::{Large, Opened};
 use account::Account;
 pub use handed::Handed;
 use kept::Kept;
-pub use turn::{Phase, Subject, Turn};
+pub use turn::{Phase, Subject, Term, Turn};
 
 /// How long an idle connection is given for a last request once the server is draining.
 const LAST_REQUEST: Duration = Duration::from_secs(1);
@@ -166,6 +166,7 @@ impl<'s> Conn<'s> {
     /// Whether it has had its answers and only waits for its client to ask again, or to close.
     pub fn is_idle(&self) -> bool {
         matches!(self.state, State::Waiting(Awaited::Next) | State::Lingering)
+            && self.kept.is_empty()
     }
 
     /// Whether it has never asked for anything, although it had the time to.
@@ -190,6 +191,16 @@ impl<'s> Conn<'s> {
         if used < input.len() && self.has_later() {
             self.kept.push(&input[used..]);
         }
+    }
+
+    /// Keeps bytes that were read for another generation to answer, if it can have them: false
+    /// while there is something to send, or in the middle of a body.
+    pub fn keep(&mut self, input: &[u8]) -> bool {
+        let is_waiting = matches!(self.state, State::Waiting(_));
+        if is_waiting {
+            self.kept.push(input);
+        }
+        is_waiting
     }
 
     /// Takes note that the client will send no more.

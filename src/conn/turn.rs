@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::answer::Plan;
-use crate::board::Row;
+use crate::board::{Board, Row};
 use crate::http::head::Endings;
 use crate::http::limits::Limits;
 use crate::http::request::Request;
@@ -24,12 +24,38 @@ pub struct Turn<'t, 's> {
     pub endings: &'t Endings,
     /// What becomes of connections.
     pub phase: Phase,
+    /// The generation that answers, as long as connections can go over to another one.
+    pub term: Option<Term<'t>>,
     /// Where what was sent is counted.
     pub row: Row<'t>,
     /// A buffer for heads, lent from answer to answer so that none has to be allocated.
     pub spare: &'t mut Vec<u8>,
     /// Where answers are logged.
     pub ledger: &'t mut Ledger,
+}
+
+impl Turn<'_, '_> {
+    /// Whether another generation serves by now and can have what comes in. To be asked behind each
+    /// read: nobody who knows the other one's answers is to see an older one.
+    pub fn is_superseded(&self) -> bool {
+        self.term.is_some_and(|term| term.is_over())
+    }
+}
+
+/// The time for which a generation serves.
+#[derive(Clone, Copy, Debug)]
+pub struct Term<'t> {
+    /// Where it is said which one does.
+    pub board: Board<'t>,
+    /// This one.
+    pub generation: u64,
+}
+
+impl Term<'_> {
+    /// Whether another one serves by now.
+    pub fn is_over(&self) -> bool {
+        self.board.serving() > self.generation
+    }
 }
 
 /// What requests are about.

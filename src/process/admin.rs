@@ -233,6 +233,7 @@ impl<'c> Admin<'c> {
             millis: clock.millis(),
             endings: clock.endings(),
             phase: Phase::Serving,
+            term: None,
             row: *aside,
             spare,
             ledger,

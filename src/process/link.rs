@@ -45,6 +45,14 @@ pub(super) enum Progress {
     Closed,
 }
 
+/// What has become of bytes that were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Read {
+    Taken,
+    /// They are another generation's to answer: no more is read here.
+    Kept,
+}
+
 impl<'s> Link<'s> {
     /// A link that was just accepted, or handed over: its bytes are looked at unasked.
     pub(super) fn new(stream: TcpStream, conn: Conn<'s>) -> Self {
@@ -80,7 +88,10 @@ impl<'s> Link<'s> {
                 Want::Wait => return Progress::Blocked,
                 Want::Read if !self.readable => return Progress::Blocked,
                 Want::Send(_) if !self.writable => return Progress::Blocked,
-                Want::Read => self.read(input, turn),
+                Want::Read => match self.read(input, turn) {
+                    Ok(Read::Kept) => return Progress::Blocked,
+                    outcome => outcome.map(drop),
+                },
                 Want::Send(Outgoing::File(slice)) => {
                     let sent = send_slice(&self.stream, &slice);
                     let outcome = self.wrote(sent, turn);
@@ -119,19 +130,22 @@ impl<'s> Link<'s> {
         Progress::Closed
     }
 
-    fn read(&mut self, input: &mut [u8], turn: &mut Turn<'_, 's>) -> io::Result<()> {
+    fn read(&mut self, input: &mut [u8], turn: &mut Turn<'_, 's>) -> io::Result<Read> {
         match (&self.stream).read(input) {
             Ok(0) => self.conn.ended(),
             Ok(len) => {
                 // A short read has emptied the socket.
                 self.readable = len == input.len() || self.ended;
+                if turn.is_superseded() && self.conn.keep(&input[..len]) {
+                    return Ok(Read::Kept);
+                }
                 self.conn.received(&input[..len], turn);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
-        Ok(())
+        Ok(Read::Taken)
     }
 
     fn wrote(&mut self, sent: io::Result<usize>, turn: &mut Turn<'_, 's>) -> io::Result<()> {

@@ -122,7 +122,8 @@ impl<'s> Links<'s> {
             let deadline = link.conn().deadline();
             link.look_again();
             let mut progress = link.pump(input, turn);
-            if progress == Progress::Blocked && link.conn().deadline() == deadline {
+            let is_idle = link.conn().is_idle() && link.conn().deadline() == deadline;
+            if progress == Progress::Blocked && is_idle {
                 progress = link.close(Ending::Room, turn);
             }
             self.note(key, progress);

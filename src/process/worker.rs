@@ -12,8 +12,8 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use nix::unistd::getpid;
 
-use crate::board::{self, Board, Counter, Ending, Role, Row};
-use crate::conn::{Conn, Phase, Subject, Turn};
+use crate::board::{self, Counter, Ending, Role, Row};
+use crate::conn::{Conn, Phase, Subject, Term, Turn};
 use crate::failure::Failure;
 use crate::http::limits::Limits;
 use crate::log::Ledger;
@@ -62,8 +62,6 @@ pub struct Worker<'l> {
     handover: Handover,
     /// Whether somebody may have been handed over to this generation.
     has_arrivals: bool,
-    /// Whether somebody may be handed over to the next one.
-    has_way: bool,
     links: Links<'static>,
     connections_max: usize,
     trusted: Trusted,
@@ -71,8 +69,6 @@ pub struct Worker<'l> {
     /// How many links there were when nothing was left to accept with; until there are fewer, or
     /// for the rest of a second, that is not tried again.
     shortage: Option<usize>,
-    board: Board<'static>,
-    generation: u64,
     /// Whether this generation had its turn to serve, or has it still.
     has_served: bool,
     /// Held for their ends.
@@ -91,6 +87,9 @@ struct Desk<'l> {
     ledger: Ledger,
     clock: Clock,
     phase: Phase,
+    term: Term<'static>,
+    /// Whether somebody may be handed over to the next generation.
+    has_way: bool,
     input: Box<[u8]>,
     spare: Vec<u8>,
 }
@@ -128,6 +127,8 @@ impl<'l> Worker<'l> {
             answers,
             clock: Clock::new(site.extra()),
             phase: Phase::Serving,
+            term: Term { board, generation },
+            has_way: true,
             input: vec![0; INPUT].into(),
             spare: Vec::new(),
         };
@@ -137,14 +138,11 @@ impl<'l> Worker<'l> {
             listeners,
             handover,
             has_arrivals: true,
-            has_way: true,
             links: Links::new(),
             connections_max,
             trusted: seat.trusted,
             has_preface: seat.has_preface,
             shortage: None,
-            board,
-            generation,
             has_served: false,
             _words: [seat.drain, seat.leave, seat.look, seat.gone],
             drain_timeout: seat.drain_timeout,
@@ -174,7 +172,7 @@ impl<'l> Worker<'l> {
                     }
                     LEAVE => self.leave_at = Some(self.desk.clock.now()),
                     ARRIVAL => self.has_arrivals = true,
-                    ROOM => self.has_way = true,
+                    ROOM => self.desk.has_way = true,
                     LOOK => {
                         self.look();
                         if !self.has_served {
@@ -200,6 +198,9 @@ impl<'l> Worker<'l> {
             }
             let has_queued = self.accept();
             let has_arrivals = self.adopt();
+            if self.desk.phase == Phase::Serving && self.desk.term.is_over() {
+                self.look();
+            }
             self.hand_over();
             is_busy = has_queued || has_arrivals || self.links.has_unfinished();
             self.desk.row.set_open(self.links.len());
@@ -266,7 +267,7 @@ impl<'l> Worker<'l> {
         self.desk.row.add(Counter::Accepted, 1);
         // Each worker hears by itself that the door is shut, and some later than others.
         let is_leaving = self.desk.phase != Phase::Serving;
-        let is_shut = is_leaving && self.board.phase() == board::Phase::Draining;
+        let is_shut = is_leaving && self.desk.term.board.phase() == board::Phase::Draining;
         if is_shut && door::reopen(&stream).is_err() {
             self.desk.row.add(Counter::Ended(Ending::Refused), 1);
             return;
@@ -298,21 +299,21 @@ impl<'l> Worker<'l> {
 
     /// Looks at the board, which says whose turn it is to serve.
     fn look(&mut self) {
-        let serving = self.board.serving();
-        self.has_served |= serving >= self.generation;
-        if serving > self.generation && self.desk.phase == Phase::Serving {
+        let serving = self.desk.term.board.serving();
+        self.has_served |= serving >= self.desk.term.generation;
+        if serving > self.desk.term.generation && self.desk.phase == Phase::Serving {
             // Another generation has taken over.
             self.desk.phase = Phase::Retiring;
             self.listeners.forsake_all();
             // Without memory to hear of it, the way is tried once a second.
             let _ = self.handover.watch_entrance(&self.poll, ROOM);
         }
-        match self.board.phase() {
+        match self.desk.term.board.phase() {
             board::Phase::Serving => {}
             board::Phase::Leaving => self.leave(),
             board::Phase::Draining => self.drain(),
         }
-        if self.board.is_cut(self.generation) {
+        if self.desk.term.board.is_cut(self.desk.term.generation) {
             self.leave_at = Some(self.desk.clock.now());
         }
     }
@@ -348,7 +349,7 @@ impl<'l> Worker<'l> {
     fn sweep(&mut self) {
         self.desk.row.beat();
         self.shortage = None;
-        (self.has_arrivals, self.has_way) = (true, true);
+        (self.has_arrivals, self.desk.has_way) = (true, true);
         let (mut turn, _) = self.desk.turn();
         self.links.expire(&mut turn);
         self.listeners.look_again();
@@ -364,10 +365,13 @@ fn watch_link(poll: &Poll, link: &mut Link<'_>, key: usize) -> io::Result<()> {
 impl Desk<'_> {
     /// This turn's circumstances, and the buffer to read into.
     fn turn(&mut self) -> (Turn<'_, 'static>, &mut [u8]) {
-        let Self { site, limits, row, ledger, clock, phase, input, spare, .. } = self;
+        let Self { site, limits, row, ledger, clock, phase, term, has_way, input, spare, .. } =
+            self;
         let (subject, now, millis) = (Subject::Site(site), clock.now(), clock.millis());
         let (endings, phase, row) = (clock.endings(), *phase, *row);
-        (Turn { subject, limits, now, millis, endings, phase, row, spare, ledger }, input)
+        let can_go_over = *has_way && matches!(phase, Phase::Serving | Phase::Retiring);
+        let term = can_go_over.then_some(*term);
+        (Turn { subject, limits, now, millis, endings, phase, term, row, spare, ledger }, input)
     }
 
     /// Hands on what is to be logged, once there is enough, or at the end of a turn.

@@ -58,6 +58,7 @@ impl<'s> Sim<'s> {
             millis: 0,
             endings: &endings,
             phase,
+            term: None,
             row,
             spare: &mut spare,
             ledger: &mut ledger,
@@ -185,7 +186,9 @@ impl<'s> Sim<'s> {
         let Self { site, limits, now, endings, phase, words, spare, ledger, conn, .. } = self;
         let (subject, millis, row) = (Subject::Site(site), 0, row(words));
         let (now, phase) = (*now, *phase);
-        let mut turn = Turn { subject, limits, now, millis, endings, phase, row, spare, ledger };
+        let term = None;
+        let mut turn =
+            Turn { subject, limits, now, millis, endings, phase, term, row, spare, ledger };
         act(conn, &mut turn);
     }
 }

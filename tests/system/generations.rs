@@ -35,14 +35,15 @@ impl Count {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Asks on one connection until it ends, and checks every body.
+    /// Asks on one connection until it ends, and checks every body: nobody may be shown an older
+    /// version than somebody else had seen before he asked.
     fn ask(&self, mut client: Client) {
         Self::add(&self.connections);
-        let mut last = 0;
         for file in (0..FILES).cycle() {
             if self.is_over.load(Ordering::Relaxed) {
                 return;
             }
+            let newest = self.newest.load(Ordering::SeqCst);
             let request = get(&format!("/{file}.txt"));
             let answer = match client.try_send(request) {
                 true => client.try_answer(true),
@@ -55,11 +56,10 @@ impl Count {
             if answer.text() != text(version, file) {
                 Self::add(&self.torn);
             }
-            if version < last {
+            if version < newest {
                 Self::add(&self.back);
             }
-            last = version;
-            self.newest.fetch_max(version, Ordering::Relaxed);
+            self.newest.fetch_max(version, Ordering::SeqCst);
             Self::add(&self.answers);
         }
     }

@@ -27,6 +27,7 @@ impl Worker<'_> {
                 self.has_arrivals = false;
                 return false;
             }
+            let generation = self.desk.term.generation;
             let (mut turn, input) = self.desk.turn();
             let (len, stream) = match self.handover.take(input) {
                 Ok(arrival) => arrival,
@@ -40,7 +41,7 @@ impl Worker<'_> {
                 }
             };
             let Some(handed) = Handed::read(&input[..len]) else { continue };
-            if handed.generation > self.generation {
+            if handed.generation > generation {
                 // This worker was asleep when its time was over: it goes on, or with those here.
                 let given = self.handover.give(&input[..len], &stream);
                 let conn = Conn::adopted(handed, &turn);
@@ -52,7 +53,9 @@ impl Worker<'_> {
             }
             turn.row.add(Counter::Adopted, 1);
             let mut conn = Conn::adopted(handed, &turn);
-            conn.resume(&mut turn);
+            if !turn.is_superseded() {
+                conn.resume(&mut turn);
+            }
             let mut link = Link::new(stream, conn);
             let progress = link.pump(input, &mut turn);
             self.keep(link, progress);
@@ -69,14 +72,16 @@ impl Worker<'_> {
         let mut message = Vec::new();
         for key in self.links.keys_to_give(now) {
             let link = self.links.link(key);
-            let Some(handed) = link.conn().handed(self.generation, now) else { continue };
+            let Some(handed) = link.conn().handed(self.desk.term.generation, now) else { continue };
             handed.write(&mut message);
-            let given = if self.has_way { self.give(key, &message) } else { Given::Later };
-            self.has_way &= given != Given::Later;
+            let given = if self.desk.has_way { self.give(key, &message) } else { Given::Later };
+            self.desk.has_way &= given != Given::Later;
             if given == Given::Gone {
                 self.links.remove(key);
             } else {
                 let (mut turn, input) = self.desk.turn();
+                // It is answered here, and so is what comes behind.
+                turn.term = None;
                 self.links.resume(key, input, &mut turn);
             }
         }
