@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 
@@ -108,13 +108,18 @@ fn many_who_ask_at_once_are_answered_by_few_looks() {
     let tine = serve(&folder, &["--watch", "off", "--rescan", "1h"]);
     folder.write("new.html", b"new");
     let mut clients: Vec<_> = (0..40).map(|_| Client::connect(tine.admin.unwrap())).collect();
+    kill(tine.publisher(), Signal::SIGSTOP).unwrap();
     clients.iter_mut().for_each(|client| client.send(post("")));
+    // Who asks behind them is answered behind them.
+    assert_eq!(tine.ask(get("/livez")).status(), 200);
+    kill(tine.publisher(), Signal::SIGCONT).unwrap();
     let answers: Vec<_> =
         clients.iter_mut().map(|client| client.answer().text().to_owned()).collect();
     assert!(answers.iter().all(|text| text.ends_with(": generation 3\n")), "{answers:?}");
     let page = tine.ask(get("/"));
     let looks = page.text().matches(" ago<td>").count();
-    assert!(looks <= 6, "{looks} looks");
+    // Those of the two generations at the start, and one for each half of those who asked at most.
+    assert!((3..=4).contains(&looks), "{looks} looks");
 }
 
 #[test]
@@ -130,12 +135,14 @@ fn a_page_of_somebody_else_cannot_ask_for_a_look() {
 #[test]
 fn when_all_workers_hang_it_is_not_ready_and_when_they_are_replaced_it_is() {
     let folder = site();
-    let tine = serve(&folder, &["--watchdog", "5s"]);
+    let tine = serve(&folder, &["--watchdog", "10s"]);
     let workers = tine.workers();
     workers.iter().for_each(|&worker| kill(worker, Signal::SIGSTOP).unwrap());
-    until("it is not ready", || (tine.ask(get("/readyz")).status() == 503).then_some(()));
-    let reason = tine.ask(get("/readyz")).text().to_owned();
-    assert_eq!(reason, "workers: none has given a sign of life lately\n");
+    let answer = until("it is not ready", || {
+        let answer = tine.ask(get("/readyz"));
+        (answer.status() == 503).then_some(answer)
+    });
+    assert_eq!(answer.text(), "workers: none has given a sign of life lately\n");
     // The leader has its time to replace them.
     assert_eq!(tine.ask(get("/livez")).status(), 200);
     until("it is ready again", || (tine.ask(get("/readyz")).status() == 200).then_some(()));
@@ -154,11 +161,12 @@ fn when_nobody_replaces_the_workers_it_is_not_alive() {
     everybody.iter().for_each(|&pid| kill(pid, Signal::SIGSTOP).unwrap());
     // So that the leader is not replaced either.
     let master = tine.master();
-    until("it is not alive", || {
+    let answer = until("it is not alive", || {
         let _ = kill(master, Signal::SIGSTOP);
-        (tine.ask(get("/livez")).status() == 503).then_some(())
+        let answer = tine.ask(get("/livez?verbose"));
+        (answer.status() == 503).then_some(answer)
     });
-    let text = tine.ask(get("/livez?verbose")).text().to_owned();
+    let text = answer.text();
     assert!(text.contains("[-]workers none has given a sign of life for"), "{text}");
     let stopped = everybody.into_iter().chain([master]);
     stopped.for_each(|pid| kill(pid, Signal::SIGCONT).unwrap());
@@ -267,9 +275,7 @@ fn who_downloads_status_pages_slowly_holds_up_nobody() {
         // It may have been closed for a later one.
         client.try_send("GET /readyz HT");
     }
-    let began = Instant::now();
     assert_eq!(tine.ask(get("/readyz")).text(), "ok\n");
-    assert!(began.elapsed() < Duration::from_secs(10));
     // There is room for 64; others made it.
     let is_over = |client: &mut Client| {
         client.stream.set_nonblocking(true).unwrap();

@@ -134,7 +134,7 @@ fn with_every_worker_dead_connections_wait_and_are_answered() {
 fn connections_are_shared_out_among_the_workers() {
     let folder = site();
     let tine = Tine::serve(&folder, &["--workers", "4"]);
-    let _kept: Vec<_> = (0..80)
+    let _kept: Vec<_> = (0..400)
         .map(|_| {
             let mut client = tine.connect();
             client.send(get("/a.txt"));
@@ -144,8 +144,8 @@ fn connections_are_shared_out_among_the_workers() {
         .collect();
     let sockets = |pid| descriptors(pid, &folder)["socket"] - 3;
     let shares: Vec<_> = tine.workers().into_iter().map(sockets).collect();
-    assert_eq!(shares.iter().sum::<usize>(), 80);
-    assert!(shares.iter().all(|&share| share >= 10), "{shares:?}");
+    assert_eq!(shares.iter().sum::<usize>(), 400);
+    assert!(shares.iter().all(|&share| share >= 20), "{shares:?}");
 }
 
 #[test]

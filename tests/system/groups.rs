@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::harness::until;
+use crate::harness::{PATIENCE, until, within};
 
 /// A control group with one controller.
 pub struct Group {
@@ -67,6 +67,7 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         // Whoever was in it may be on the way out still.
-        until("the group can be removed", || fs::remove_dir(&self.folder).ok());
+        let is_removed = within(PATIENCE, || fs::remove_dir(&self.folder).ok()).is_some();
+        assert!(is_removed || std::thread::panicking(), "the group cannot be removed");
     }
 }

@@ -12,16 +12,26 @@ use crate::harness::{Folder, Tine, get, until};
 /// Slow connections of each kind; with those beside them ten thousand in all.
 const SLOW: usize = 3_300;
 
-/// One of the three attacks, for as long as it is let.
-fn attack(tine: &Tine, kind: &[&str], path: &str) -> Child {
-    let url = format!("http://{}{path}", tine.address);
-    Command::new("slowhttptest")
-        .args(kind)
-        .args(["-c", &SLOW.to_string(), "-r", "1500", "-l", "3600", "-u", &url])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap()
+/// One of the three attacks, for as long as this is there.
+struct Attack(Child);
+
+impl Attack {
+    fn begin(tine: &Tine, kind: &[&str], path: &str) -> Self {
+        let url = format!("http://{}{path}", tine.address);
+        let mut command = Command::new("slowhttptest");
+        command.args(kind);
+        // A few more than are needed: it may close some itself.
+        command.args(["-c", &(SLOW + SLOW / 50).to_string(), "-r", "1500", "-l", "3600"]);
+        let child = command.args(["-u", &url]).stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+        Self(child.unwrap())
+    }
+}
+
+impl Drop for Attack {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[test]
@@ -31,10 +41,14 @@ fn ten_thousand_slow_connections_take_nothing_from_the_fast() {
     let patience = ["--head-timeout", "1h", "--body-timeout", "1h", "--write-timeout", "1h"];
     let tine = Tine::serve(&folder, &[&patience[..], &["--workers", "2"]].concat());
     println!("alone: {}", ask_on_new_connections(&tine));
-    let attacks = [
-        attack(&tine, &["-H", "-i", "10"], "/a.txt"),
-        attack(&tine, &["-B", "-i", "10", "-s", "60000", "-x", "10"], "/a.txt"),
-        attack(&tine, &["-X", "-w", "10", "-y", "20", "-n", "5", "-z", "32", "-k", "1"], "/big"),
+    let _attacks = [
+        Attack::begin(&tine, &["-H", "-i", "10"], "/a.txt"),
+        Attack::begin(&tine, &["-B", "-i", "10", "-s", "60000", "-x", "10"], "/a.txt"),
+        Attack::begin(
+            &tine,
+            &["-X", "-w", "10", "-y", "20", "-n", "5", "-z", "32", "-k", "1"],
+            "/big",
+        ),
     ];
     let held = || -> usize { tine.workers().iter().map(|&worker| sockets(worker)).sum() };
     until("the slow ones are there", || (held() >= 3 * SLOW).then_some(()));
@@ -45,10 +59,6 @@ fn ten_thousand_slow_connections_take_nothing_from_the_fast() {
         assert_eq!(kept.answer().text(), "a");
     }
     assert!(held() >= 3 * SLOW, "the slow ones are there still");
-    for mut attack in attacks {
-        attack.kill().unwrap();
-        attack.wait().unwrap();
-    }
 }
 
 /// Asks one after the other for a while, and says how long that took.
