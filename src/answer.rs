@@ -1,4 +1,5 @@
-//! The decision: what a request is answered with, as a value. Nothing is decided after it.
+//! The decision: what a request is answered with, as a value. Only a file that is not held is
+//! decided about once more, when it is open ([`Plan::settle`]).
 
 use std::io;
 use std::ops::Range;

@@ -1,7 +1,7 @@
 //! The board: what the processes know of each other, in memory that all of them share.
 //!
 //! It is a table of words. The first part is about tine as a whole. Each row behind it belongs to
-//! one live process, which alone writes there: no lock is needed, and no write waits for another.
+//! one live process, which alone counts there: no lock is needed, and no write waits for another.
 //! Counters are never set back: whoever has a row next adds on, and the total is the sum over all
 //! rows, whoever has died meanwhile.
 //!
@@ -217,6 +217,11 @@ impl<'w> Board<'w> {
     /// How many rows nobody has.
     pub fn free(&self) -> usize {
         self.rows().filter(Row::is_free).count()
+    }
+
+    /// Whether there are rows for the next generation, and for one more should its leader die.
+    pub fn has_room(&self, workers: usize) -> bool {
+        self.free() >= 2 * (1 + workers)
     }
 
     /// The row that a child has.

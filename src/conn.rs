@@ -36,7 +36,7 @@ use crate::site::{Large, Opened};
 use account::Account;
 pub use handed::Handed;
 use kept::Kept;
-pub use turn::{Phase, Subject, Term, Turn};
+pub use turn::{Mode, Subject, Term, Turn};
 
 /// How long an idle connection is given for a last request once the server is draining.
 const LAST_REQUEST: Duration = Duration::from_secs(1);
@@ -285,11 +285,11 @@ impl<'s> Conn<'s> {
         }
         self.state = State::Waiting(Awaited::Next);
         self.deadline = turn.now + turn.limits.idle_timeout;
-        if turn.phase == Phase::Draining {
+        if turn.mode == Mode::Draining {
             self.drain(turn.now);
         }
         // Another generation answers what comes behind, if it can be handed over.
-        if turn.phase != Phase::Retiring {
+        if turn.mode != Mode::Retiring {
             self.resume(turn);
         }
     }
@@ -298,7 +298,7 @@ impl<'s> Conn<'s> {
     pub fn finished(&mut self, turn: &Turn<'_, 's>) {
         self.state = State::Lingering;
         self.deadline = turn.now + turn.limits.body_timeout;
-        if turn.phase == Phase::Draining {
+        if turn.mode == Mode::Draining {
             self.drain(turn.now);
         }
     }
@@ -320,7 +320,7 @@ impl<'s> Conn<'s> {
             }
             State::Waiting(Awaited::Preface) => self.state = State::Closed(Ending::Slow),
             State::Lingering => self.state = State::Closed(Ending::Finished),
-            State::Waiting(_) if turn.phase == Phase::Draining => {
+            State::Waiting(_) if turn.mode == Mode::Draining => {
                 self.state = State::Closed(Ending::Drained);
             }
             _ => self.state = State::Closed(Ending::Idle),
@@ -367,7 +367,7 @@ impl<'s> Conn<'s> {
     }
 
     fn respond(&mut self, mut plan: Plan<'s>, turn: &mut Turn<'_, 's>) {
-        if matches!(turn.phase, Phase::Leaving | Phase::Draining) {
+        if matches!(turn.mode, Mode::Leaving | Mode::Draining) {
             plan.persistence = Persistence::Close;
         }
         if let Reply::Awaited = plan.reply {

@@ -98,13 +98,13 @@ fn a_kept_connection_is_answered_without_an_allocation() {
     let board = Board::new(words.leak());
     board.serve(1);
     let worker = thread::spawn(move || {
-        let (_log, answers, _drains) = log::open(JSON, board).unwrap();
+        let (_log, access_log, _read_ends) = log::open(JSON, board).unwrap();
         let seat = Seat {
             site,
             generation: 1,
             board,
             row: board.claim(1).unwrap(),
-            answers,
+            access_log,
             trusted: Trusted::default(),
             has_preface: false,
             listeners: vec![listener],

@@ -12,7 +12,7 @@ use super::pulse::is_fresh;
 
 const STYLE: &str = concat!("<style>", include_str!("page.css"), "</style>");
 
-/// How often the page looks again, in seconds.
+/// Has the page show what is new every 2 seconds, and say so when nobody answers.
 const SCRIPT: &str = "<script>setInterval(async()=>{try{const r=await fetch('/');\
     const d=new DOMParser().parseFromString(await r.text(),'text/html');\
     document.title=d.title;document.querySelector('main').replaceWith(d.querySelector('main'));\
@@ -121,7 +121,7 @@ impl Page<'_, '_> {
                 "{open} of {most} connections are in use: raise --connections-max or --workers."
             ));
         }
-        if board.serving() > 0 && board.free() < 2 * (1 + setup.workers) {
+        if board.serving() > 0 && !board.has_room(setup.workers) {
             warnings.push(
                 "Downloads keep so many former generations that the next one has to wait: lower \
                  --drain-timeout, or let changes come more rarely."

@@ -11,7 +11,7 @@ use crate::peer::preface::Preface;
 
 use super::account::{Account, rejection};
 use super::kept::Kept;
-use super::{Awaited, Conn, Phase, State, Subject, Turn};
+use super::{Awaited, Conn, Mode, State, Subject, Turn};
 
 impl<'s> Conn<'s> {
     /// Reads on, until an answer is due or the bytes end; how many bytes were used.
@@ -65,7 +65,7 @@ impl<'s> Conn<'s> {
             }
             return Ok(0);
         };
-        let is_ready = matches!(turn.phase, Phase::Serving | Phase::Retiring);
+        let is_ready = matches!(turn.mode, Mode::Serving | Mode::Retiring);
         let mut plan = match turn.subject {
             Subject::Site(site) => answer(site, turn.limits, is_ready, &request),
             Subject::Admin(answer) => answer(&request),

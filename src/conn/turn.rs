@@ -23,7 +23,7 @@ pub struct Turn<'t, 's> {
     /// The same as a date, and what else heads end with.
     pub endings: &'t Endings,
     /// What becomes of connections.
-    pub phase: Phase,
+    pub mode: Mode,
     /// The generation that answers, as long as connections can go over to another one.
     pub term: Option<Term<'t>>,
     /// Where what was sent is counted.
@@ -69,7 +69,7 @@ pub enum Subject<'t, 's> {
 
 /// What becomes of the connections of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub enum Mode {
     /// They are kept for as long as their clients want, within the limits.
     Serving,
     /// Each is handed over to the generation that serves now, as soon as it has nothing to send.

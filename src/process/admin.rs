@@ -11,7 +11,7 @@ use mio::{Events, Interest, Poll, Token};
 use crate::admin::{History, POLICY, Pulse, Setup, View, outcome_of};
 use crate::board::{Board, Role, Row};
 use crate::config::Config;
-use crate::conn::{Conn, Phase, Subject, Turn};
+use crate::conn::{Conn, Mode, Subject, Turn};
 use crate::failure::Failure;
 use crate::http::extra::Extra;
 use crate::http::limits::Limits;
@@ -232,7 +232,7 @@ impl<'c> Admin<'c> {
             now: clock.now(),
             millis: clock.millis(),
             endings: clock.endings(),
-            phase: Phase::Serving,
+            mode: Mode::Serving,
             term: None,
             row: *aside,
             spare,

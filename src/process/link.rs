@@ -56,8 +56,7 @@ enum Read {
 impl<'s> Link<'s> {
     /// A link that was just accepted, or handed over: its bytes are looked at unasked.
     pub(super) fn new(stream: TcpStream, conn: Conn<'s>) -> Self {
-        let (readable, writable, ended, is_unfinished) = (true, true, false, false);
-        Self { stream, conn, readable, writable, ended, is_unfinished }
+        Self { stream, conn, readable: true, writable: true, ended: false, is_unfinished: false }
     }
 
     pub(super) fn stream(&mut self) -> &mut TcpStream {

@@ -34,13 +34,13 @@ pub struct Log {
 }
 
 /// Where lines about answers are written.
-pub struct Answers {
+pub struct AccessLog {
     pub(super) style: Style,
     pipe: OwnedFd,
 }
 
 /// The reading ends, for the logger.
-pub struct Drains {
+pub struct ReadEnds {
     pub(super) answers: OwnedFd,
     pub(super) notices: OwnedFd,
 }
@@ -49,13 +49,13 @@ pub struct Drains {
 ///
 /// # Errors
 /// If the system refuses a pipe.
-pub fn open(style: Style, board: Board<'static>) -> Result<(Log, Answers, Drains), Failure> {
+pub fn open(style: Style, board: Board<'static>) -> Result<(Log, AccessLog, ReadEnds), Failure> {
     let flags = OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
     let pipe = || pipe2(flags).map_err(failed("cannot make a pipe"));
     let ((answers, written), (notices, said)) = (pipe()?, pipe()?);
     let _ = fcntl(&written, FcntlArg::F_SETPIPE_SZ(WAITING_MAX));
     let log = Log { style, board, pipe: said };
-    Ok((log, Answers { style, pipe: written }, Drains { answers, notices }))
+    Ok((log, AccessLog { style, pipe: written }, ReadEnds { answers, notices }))
 }
 
 impl Log {
@@ -68,7 +68,7 @@ impl Log {
     }
 }
 
-impl Answers {
+impl AccessLog {
     /// Writes what a worker has gathered, as far as there is room; whether there is some to wait
     /// for.
     pub(super) fn take(&self, ledger: &mut Ledger) -> bool {

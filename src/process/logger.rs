@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::log::{Style, notice};
 
 use super::clock::millis;
-use super::log::{ATOM, Drains};
+use super::log::{ATOM, ReadEnds};
 use super::word::Word;
 use super::{failed, take_role};
 
@@ -33,7 +33,7 @@ const PATIENCE: u32 = 10;
 
 /// What a logger is born with.
 pub(super) struct Seat {
-    pub(super) drains: Drains,
+    pub(super) read_ends: ReadEnds,
     pub(super) style: Style,
     pub(super) board: Board<'static>,
     pub(super) row: Row<'static>,
@@ -66,11 +66,11 @@ struct Lost {
 
 impl Logger {
     pub(super) fn take(seat: Seat) -> Self {
-        let Seat { drains, style, board, row, dismissed } = seat;
+        let Seat { read_ends, style, board, row, dismissed } = seat;
         take_role(row, Role::Logger, 0);
         row.set_ready();
-        let answers = Stream::new(drains.answers, stdout().as_fd().try_clone_to_owned());
-        let notices = Stream::new(drains.notices, stderr().as_fd().try_clone_to_owned());
+        let answers = Stream::new(read_ends.answers, stdout().as_fd().try_clone_to_owned());
+        let notices = Stream::new(read_ends.notices, stderr().as_fd().try_clone_to_owned());
         // What was lost before is said by now, or nobody knows.
         let seen = board.total(Counter::LostLines);
         let lost = Lost { said: seen, seen, turns: 0, why: None };

@@ -28,7 +28,7 @@ use crate::sys::signals;
 
 use super::crew::{Crew, Death, Step};
 use super::handover::Handover;
-use super::log::{self, Answers, Drains, Log, say};
+use super::log::{self, AccessLog, Log, ReadEnds, say};
 use super::machine::{Allowance, Machine};
 use super::nudge::Nudge;
 use super::word::{Speaker, Word};
@@ -69,7 +69,7 @@ pub(super) struct Office<'c> {
     /// Where lines about tine are said.
     pub(super) log: Rc<Log>,
     /// Where those about answers are written, for the workers.
-    pub(super) answers: Answers,
+    pub(super) access_log: AccessLog,
     /// To drain, and leave then.
     pub(super) drain: Word,
     /// To leave at once; the master's death says it.
@@ -86,11 +86,11 @@ pub(super) struct Master<'c> {
     /// For the admin.
     admin: Option<TcpListener>,
     /// For the logger.
-    drains: Option<Drains>,
+    read_ends: Option<ReadEnds>,
     /// None once it is said.
-    drain: Option<Speaker>,
+    say_drain: Option<Speaker>,
     /// Held for its end.
-    _leave: Speaker,
+    _say_leave: Speaker,
     /// To those who stay until the end; none once it is said.
     dismissal: Option<Speaker>,
     dismissed: Word,
@@ -143,7 +143,7 @@ impl<'c> Master<'c> {
         let allowance = Machine::read().allow(config);
         let (board, row) = open::board(allowance.rows)?;
         let pid = getpid();
-        let (log, answers, drains) = log::open(style, board)?;
+        let (log, access_log, read_ends) = log::open(style, board)?;
         let log = Rc::new(log);
 
         let poll = Poll::new().map_err(failed("cannot watch for events"))?;
@@ -166,7 +166,7 @@ impl<'c> Master<'c> {
             handover: Handover::new()?,
             board,
             log,
-            answers,
+            access_log,
             drain,
             leave,
             nudge: Nudge::new()?,
@@ -175,9 +175,9 @@ impl<'c> Master<'c> {
         Ok(Self {
             office,
             admin,
-            drains: Some(drains),
-            drain: Some(say_drain),
-            _leave: say_leave,
+            read_ends: Some(read_ends),
+            say_drain: Some(say_drain),
+            _say_leave: say_leave,
             dismissal: Some(dismissal),
             dismissed,
             poll,
@@ -243,11 +243,11 @@ impl<'c> Master<'c> {
 
     /// What a child that was born for a post has.
     fn bear(mut self, post: usize, row: Row<'static>) -> Birth<'c> {
-        let (drains, dismissed) = (self.drains.take(), self.dismissed);
-        match (post, drains, self.admin.take()) {
-            (LOGGER, Some(drains), _) => {
+        let (read_ends, dismissed) = (self.read_ends.take(), self.dismissed);
+        match (post, read_ends, self.admin.take()) {
+            (LOGGER, Some(read_ends), _) => {
                 let (style, board) = (self.office.log.style, self.office.board);
-                Birth::Logger(logger::Seat { drains, style, board, row, dismissed })
+                Birth::Logger(logger::Seat { read_ends, style, board, row, dismissed })
             }
             (ADMIN, _, Some(listener)) => {
                 let Office { config, board, nudge, allowance, started, .. } = self.office;
@@ -334,7 +334,7 @@ impl<'c> Master<'c> {
             drain.advance(&self.office, now);
         }
         // Whoever hears it looks at the board.
-        self.drain = None;
+        self.say_drain = None;
         self.crew.stop(drain.deadline(), now);
         let delay = humantime::format_duration(config.shutdown_delay);
         let timeout = humantime::format_duration(config.drain_timeout);

@@ -52,6 +52,12 @@ use master::Master;
 use publisher::{Birth, Publisher};
 use worker::Worker;
 
+/// What workers have beyond `--drain-timeout` to leave by themselves.
+const WORKERS_LEAVE: Duration = Duration::from_secs(1);
+/// What all others have, who wait for them. With a second to spare for the last lines it is what
+/// README and manifests have whoever stops tine wait for: 3 s.
+const ALL_LEAVE: Duration = Duration::from_secs(2);
+
 /// How a role ends.
 enum Fate<Next> {
     /// Its work is done, and so is its process.

@@ -1,5 +1,5 @@
-//! A nudge: from the master to whoever leads, as often as it wants (eventfd(2)). It says nothing
-//! but to look at the board, and so it does not matter who takes it.
+//! A nudge: from master and admin to whoever leads, as often as they want (eventfd(2)). It says
+//! nothing but to look at the board, and so it does not matter who takes it.
 
 use std::os::fd::{AsFd as _, AsRawFd as _};
 

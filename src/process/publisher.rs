@@ -26,7 +26,7 @@ use super::crew::{Crew, Post, Step, Watch};
 use super::master::Office;
 use super::successor::{Candidacy, Candidate};
 use super::watches::Watches;
-use super::{Fate, failed, listen, take_role, wait, watch};
+use super::{Fate, WORKERS_LEAVE, failed, listen, take_role, wait, watch};
 pub(super) use births::Birth;
 use heirs::Successor;
 use words::Words;
@@ -39,8 +39,6 @@ const NUDGE: Token = Token(4);
 const CHANGES: Token = Token(5);
 const SUPERSEDED: Token = Token(6);
 
-/// What the workers have beyond the drain timeout to leave by themselves.
-const LEAVE_TIME: Duration = Duration::from_secs(1);
 /// How long the first site may take before clients are told to come back.
 const FIRST_SITE: Duration = Duration::from_secs(1);
 /// How long until the first site is tried once more.
@@ -179,7 +177,7 @@ impl<'c> Publisher<'c> {
                     }
                     DRAIN => {
                         let &Config { shutdown_delay, drain_timeout, .. } = self.office.config;
-                        let time = shutdown_delay + drain_timeout + LEAVE_TIME;
+                        let time = shutdown_delay + drain_timeout + WORKERS_LEAVE;
                         self.workers.stop(now + time, now);
                         if self.site.is_there() {
                             self.workers.abandon_aside();

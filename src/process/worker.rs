@@ -12,8 +12,8 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use nix::unistd::getpid;
 
-use crate::board::{self, Counter, Ending, Role, Row};
-use crate::conn::{Conn, Phase, Subject, Term, Turn};
+use crate::board::{Counter, Ending, Phase, Role, Row};
+use crate::conn::{Conn, Mode, Subject, Term, Turn};
 use crate::failure::Failure;
 use crate::http::limits::Limits;
 use crate::log::Ledger;
@@ -26,7 +26,7 @@ use super::handover::Handover;
 use super::link::{Link, Progress};
 use super::links::Links;
 use super::listeners::{Accepted, Listeners};
-use super::log::{ATOM, Answers};
+use super::log::{ATOM, AccessLog};
 use super::word::Word;
 use super::{failed, take_role, wait};
 pub use seat::Seat;
@@ -83,10 +83,10 @@ struct Desk<'l> {
     site: &'static Site,
     limits: &'l Limits,
     row: Row<'static>,
-    answers: Answers,
+    access_log: AccessLog,
     ledger: Ledger,
     clock: Clock,
-    phase: Phase,
+    mode: Mode,
     term: Term<'static>,
     /// Whether somebody may be handed over to the next generation.
     has_way: bool,
@@ -102,8 +102,9 @@ impl<'l> Worker<'l> {
     pub fn take(seat: Seat, limits: &'l Limits) -> Result<Self, Failure> {
         // It lives as long as this process.
         let site: &'static Site = Box::leak(Box::new(seat.site));
-        let Seat { generation, board, row, answers, listeners, handover, connections_max, .. } =
-            seat;
+        let Seat {
+            generation, board, row, access_log, listeners, handover, connections_max, ..
+        } = seat;
         take_role(row, Role::Worker, generation);
         // A poll of its own: an inherited one would be the publisher's still.
         let poll = Poll::new().map_err(failed("cannot watch for events"))?;
@@ -120,13 +121,13 @@ impl<'l> Worker<'l> {
             limits,
             row,
             ledger: Ledger::new(
-                answers.style,
+                access_log.style,
                 (generation, getpid().as_raw()),
                 seat.trusted.clone(),
             ),
-            answers,
+            access_log,
             clock: Clock::new(site.extra()),
-            phase: Phase::Serving,
+            mode: Mode::Serving,
             term: Term { board, generation },
             has_way: true,
             input: vec![0; INPUT].into(),
@@ -192,13 +193,13 @@ impl<'l> Worker<'l> {
             self.links.pump_unfinished(input, &mut turn);
             if self.desk.clock.now() >= sweep_at {
                 self.sweep();
-                let is_leaving = matches!(self.desk.phase, Phase::Leaving | Phase::Draining);
+                let is_leaving = matches!(self.desk.mode, Mode::Leaving | Mode::Draining);
                 let pause = if is_leaving { DRAIN_SWEEP } else { SWEEP };
                 sweep_at = self.desk.clock.now() + pause;
             }
             let has_queued = self.accept();
             let has_arrivals = self.adopt();
-            if self.desk.phase == Phase::Serving && self.desk.term.is_over() {
+            if self.desk.mode == Mode::Serving && self.desk.term.is_over() {
                 self.look();
             }
             self.hand_over();
@@ -208,14 +209,14 @@ impl<'l> Worker<'l> {
         }
         let (mut turn, _) = self.desk.turn();
         self.links.close_all(&mut turn);
-        self.desk.answers.take_last(&mut self.desk.ledger, self.desk.row);
+        self.desk.access_log.take_last(&mut self.desk.ledger, self.desk.row);
         Ok(())
     }
 
     fn is_done(&self) -> bool {
         let is_late = self.leave_at.is_some_and(|leave_at| leave_at <= self.desk.clock.now());
         is_late
-            || matches!(self.desk.phase, Phase::Retiring | Phase::Draining)
+            || matches!(self.desk.mode, Mode::Retiring | Mode::Draining)
                 && self.links.is_empty()
                 && self.listeners.have_ended()
     }
@@ -266,8 +267,8 @@ impl<'l> Worker<'l> {
     fn welcome(&mut self, stream: TcpStream, peer: IpAddr) {
         self.desk.row.add(Counter::Accepted, 1);
         // Each worker hears by itself that the door is shut, and some later than others.
-        let is_leaving = self.desk.phase != Phase::Serving;
-        let is_shut = is_leaving && self.desk.term.board.phase() == board::Phase::Draining;
+        let is_leaving = self.desk.mode != Mode::Serving;
+        let is_shut = is_leaving && self.desk.term.board.phase() == Phase::Draining;
         if is_shut && door::reopen(&stream).is_err() {
             self.desk.row.add(Counter::Ended(Ending::Refused), 1);
             return;
@@ -284,7 +285,7 @@ impl<'l> Worker<'l> {
         if progress == Progress::Closed {
             return;
         }
-        if self.desk.phase == Phase::Draining {
+        if self.desk.mode == Mode::Draining {
             link.conn().drain(self.desk.clock.now());
         }
         let key = self.links.next_key();
@@ -299,29 +300,29 @@ impl<'l> Worker<'l> {
 
     /// Looks at the board, which says whose turn it is to serve.
     fn look(&mut self) {
-        let serving = self.desk.term.board.serving();
-        self.has_served |= serving >= self.desk.term.generation;
-        if serving > self.desk.term.generation && self.desk.phase == Phase::Serving {
+        let Term { board, generation } = self.desk.term;
+        self.has_served |= board.serving() >= generation;
+        if self.desk.term.is_over() && self.desk.mode == Mode::Serving {
             // Another generation has taken over.
-            self.desk.phase = Phase::Retiring;
+            self.desk.mode = Mode::Retiring;
             self.listeners.forsake_all();
             // Without memory to hear of it, the way is tried once a second.
             let _ = self.handover.watch_entrance(&self.poll, ROOM);
         }
-        match self.desk.term.board.phase() {
-            board::Phase::Serving => {}
-            board::Phase::Leaving => self.leave(),
-            board::Phase::Draining => self.drain(),
+        match board.phase() {
+            Phase::Serving => {}
+            Phase::Leaving => self.leave(),
+            Phase::Draining => self.drain(),
         }
-        if self.desk.term.board.is_cut(self.desk.term.generation) {
+        if board.is_cut(generation) {
             self.leave_at = Some(self.desk.clock.now());
         }
     }
 
     /// Begins to leave: every answer is its connection's last.
     fn leave(&mut self) {
-        let former = mem::replace(&mut self.desk.phase, Phase::Leaving);
-        if former == Phase::Retiring {
+        let former = mem::replace(&mut self.desk.mode, Mode::Leaving);
+        if former == Mode::Retiring {
             // What was to be handed over is answered here.
             for key in self.links.keys_to_give(self.desk.clock.now()) {
                 let (mut turn, input) = self.desk.turn();
@@ -332,11 +333,11 @@ impl<'l> Worker<'l> {
 
     /// Takes nobody any more but what is queued, until the master ends the listeners.
     fn drain(&mut self) {
-        if self.desk.phase == Phase::Draining {
+        if self.desk.mode == Mode::Draining {
             return;
         }
         self.leave();
-        self.desk.phase = Phase::Draining;
+        self.desk.mode = Mode::Draining;
         self.leave_at.get_or_insert(self.desk.clock.now() + self.drain_timeout);
         for (_, link) in self.links.iter_mut() {
             // It may have come in behind a door that was shut already.
@@ -365,19 +366,18 @@ fn watch_link(poll: &Poll, link: &mut Link<'_>, key: usize) -> io::Result<()> {
 impl Desk<'_> {
     /// This turn's circumstances, and the buffer to read into.
     fn turn(&mut self) -> (Turn<'_, 'static>, &mut [u8]) {
-        let Self { site, limits, row, ledger, clock, phase, term, has_way, input, spare, .. } =
-            self;
+        let Self { site, limits, row, ledger, clock, mode, term, has_way, input, spare, .. } = self;
         let (subject, now, millis) = (Subject::Site(site), clock.now(), clock.millis());
-        let (endings, phase, row) = (clock.endings(), *phase, *row);
-        let can_go_over = *has_way && matches!(phase, Phase::Serving | Phase::Retiring);
+        let (endings, mode, row) = (clock.endings(), *mode, *row);
+        let can_go_over = *has_way && matches!(mode, Mode::Serving | Mode::Retiring);
         let term = can_go_over.then_some(*term);
-        (Turn { subject, limits, now, millis, endings, phase, term, row, spare, ledger }, input)
+        (Turn { subject, limits, now, millis, endings, mode, term, row, spare, ledger }, input)
     }
 
     /// Hands on what is to be logged, once there is enough, or at the end of a turn.
     fn log(&mut self, least: usize) {
         if self.ledger.len() > least {
-            self.answers.take(&mut self.ledger);
+            self.access_log.take(&mut self.ledger);
         }
     }
 }

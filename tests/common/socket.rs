@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use nix::sys::stat::fstat;
 use nix::sys::uio::pread;
 use tine::board::{Board, Row};
-use tine::conn::{Conn, Phase, Subject, Turn, Want};
+use tine::conn::{Conn, Mode, Subject, Turn, Want};
 use tine::http::head::Endings;
 use tine::http::limits::Limits;
 use tine::log::Ledger;
@@ -32,7 +32,7 @@ pub struct Sim<'s> {
     conn: Conn<'s>,
     now: Instant,
     endings: Endings,
-    phase: Phase,
+    mode: Mode,
     words: Vec<AtomicU64>,
     spare: Vec<u8>,
     ledger: Ledger,
@@ -48,7 +48,7 @@ impl<'s> Sim<'s> {
         let endings = Endings::new(site.extra(), UNIX_EPOCH + Duration::from_secs(2_000_000_000));
         let mut spare = Vec::new();
         let words: Vec<_> = (0..Board::words(1)).map(|_| AtomicU64::new(0)).collect();
-        let phase = Phase::Serving;
+        let mode = Mode::Serving;
         let row = row(&words);
         let mut ledger = Ledger::off();
         let turn = Turn {
@@ -57,7 +57,7 @@ impl<'s> Sim<'s> {
             now,
             millis: 0,
             endings: &endings,
-            phase,
+            mode,
             term: None,
             row,
             spare: &mut spare,
@@ -70,7 +70,7 @@ impl<'s> Sim<'s> {
             conn,
             now,
             endings,
-            phase,
+            mode,
             words,
             spare,
             ledger,
@@ -92,7 +92,7 @@ impl<'s> Sim<'s> {
     }
 
     pub fn drain(&mut self) {
-        self.phase = Phase::Draining;
+        self.mode = Mode::Draining;
         self.conn.drain(self.now);
     }
 
@@ -183,12 +183,12 @@ impl<'s> Sim<'s> {
     }
 
     fn with_turn(&mut self, act: impl FnOnce(&mut Conn<'s>, &mut Turn<'_, 's>)) {
-        let Self { site, limits, now, endings, phase, words, spare, ledger, conn, .. } = self;
+        let Self { site, limits, now, endings, mode, words, spare, ledger, conn, .. } = self;
         let (subject, millis, row) = (Subject::Site(site), 0, row(words));
-        let (now, phase) = (*now, *phase);
+        let (now, mode) = (*now, *mode);
         let term = None;
         let mut turn =
-            Turn { subject, limits, now, millis, endings, phase, term, row, spare, ledger };
+            Turn { subject, limits, now, millis, endings, mode, term, row, spare, ledger };
         act(conn, &mut turn);
     }
 }

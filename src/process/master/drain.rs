@@ -9,6 +9,7 @@ use nix::sys::socket::{Shutdown, shutdown};
 
 use crate::board::Phase;
 use crate::config::Config;
+use crate::process::ALL_LEAVE;
 use crate::sys::door;
 
 use super::{Office, newcomers};
@@ -17,8 +18,6 @@ use super::{Office, newcomers};
 const LISTENER_PAUSE: Duration = Duration::from_millis(20);
 /// How long those half inside are waited for, whose packets are on their way.
 const HALF_INSIDE: Duration = Duration::from_secs(1);
-/// What the others have beyond the drain timeout to leave by themselves.
-const LEAVE_TIME: Duration = Duration::from_secs(2);
 
 /// The way out.
 pub(super) struct Drain {
@@ -49,7 +48,7 @@ impl Drain {
 
     /// When everybody is to be gone.
     pub(super) fn deadline(&self) -> Instant {
-        self.latest + LEAVE_TIME
+        self.latest + ALL_LEAVE
     }
 
     /// When there is something to do.

@@ -23,14 +23,15 @@ pub(in crate::process) enum Birth<'c> {
 impl<'c> Publisher<'c> {
     /// What a worker is born with.
     pub(super) fn into_seat(self, row: Row<'static>) -> Seat {
-        let Office { listeners, handover, board, answers, drain, leave, allowance, config, .. } =
-            self.office;
+        let Office {
+            listeners, handover, board, access_log, drain, leave, allowance, config, ..
+        } = self.office;
         Seat {
             site: self.site,
             generation: self.generation,
             board,
             row,
-            answers,
+            access_log,
             listeners,
             handover,
             trusted: config.trusted_proxies.clone(),

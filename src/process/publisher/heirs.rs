@@ -47,8 +47,7 @@ impl Publisher<'_> {
             self.succession.handle(Event::Changed, now);
         }
         self.say_if_late(now);
-        // The next generation, and one more should its leader die.
-        let has_room = board.free() >= 2 * (1 + self.office.allowance.workers);
+        let has_room = board.has_room(self.office.allowance.workers);
         let errand = match self.succession.poll_action(has_room, now) {
             None => return Ok(None),
             Some(Action::Cut) => {

@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::board::{Counter, Ending};
-use crate::conn::{Conn, Handed, Phase};
+use crate::conn::{Conn, Handed, Mode};
 use crate::process::handover::Given;
 use crate::process::link::{Link, Progress};
 
@@ -18,7 +18,7 @@ impl Worker<'_> {
     pub(super) fn adopt(&mut self) -> bool {
         for _ in 0..ARRIVALS_MAX {
             let is_full = self.links.len() >= self.connections_max;
-            let is_turn = self.has_served && self.desk.phase != Phase::Retiring;
+            let is_turn = self.has_served && self.desk.mode != Mode::Retiring;
             if !self.has_arrivals || !is_turn || is_full && !self.make_room() {
                 return false;
             }
@@ -65,7 +65,7 @@ impl Worker<'_> {
 
     /// Hands over what can be, once another generation serves.
     pub(super) fn hand_over(&mut self) {
-        if self.desk.phase != Phase::Retiring || self.links.is_empty() {
+        if self.desk.mode != Mode::Retiring || self.links.is_empty() {
             return;
         }
         let now = self.desk.clock.now();

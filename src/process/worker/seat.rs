@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::board::{Board, Row};
 use crate::peer::Trusted;
 use crate::process::handover::Handover;
-use crate::process::log::Answers;
+use crate::process::log::AccessLog;
 use crate::process::word::{Speaker, Word};
 use crate::site::Site;
 
@@ -21,7 +21,7 @@ pub struct Seat {
     /// This worker's own row there.
     pub row: Row<'static>,
     /// Where answers are logged.
-    pub answers: Answers,
+    pub access_log: AccessLog,
     /// Whose word about a client's address is believed.
     pub trusted: Trusted,
     /// Whether these begin each connection with it.
