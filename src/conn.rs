@@ -119,26 +119,9 @@ impl<'s> Conn<'s> {
         Self::waiting(awaited, deadline, peer, turn)
     }
 
-    /// A connection that was handed over. What it has brought is read by [`Conn::resume`].
-    pub fn adopted(handed: Handed<'_>, turn: &Turn<'_, 's>) -> Self {
-        let Handed { awaited, left, peer, kept, .. } = handed;
-        let mut conn = Self::waiting(awaited, turn.now + left, peer, turn);
-        conn.kept.push(kept);
-        conn
-    }
-
     fn waiting(awaited: Awaited, deadline: Instant, peer: IpAddr, turn: &Turn<'_, 's>) -> Self {
         let (state, kept) = (State::Waiting(awaited), Kept::default());
         Self { state, deadline, kept, peer, account: Account::new(turn.now) }
-    }
-
-    /// What is to be handed over of it; none while it has something to send, or is in the middle of
-    /// a body.
-    pub fn handed(&self, generation: u64, now: Instant) -> Option<Handed<'_>> {
-        let State::Waiting(awaited) = self.state else { return None };
-        let left = self.deadline.saturating_duration_since(now);
-        let (peer, kept) = (self.peer, self.kept.bytes());
-        Some(Handed { generation, awaited, left, peer, kept })
     }
 
     /// Reads on in what is kept: it was handed over, or it could not be.
@@ -166,7 +149,6 @@ impl<'s> Conn<'s> {
     /// Whether it has had its answers and only waits for its client to ask again, or to close.
     pub fn is_idle(&self) -> bool {
         matches!(self.state, State::Waiting(Awaited::Next) | State::Lingering)
-            && self.kept.is_empty()
     }
 
     /// Whether it has never asked for anything, although it had the time to.
@@ -191,16 +173,6 @@ impl<'s> Conn<'s> {
         if used < input.len() && self.has_later() {
             self.kept.push(&input[used..]);
         }
-    }
-
-    /// Keeps bytes that were read for another generation to answer, if it can have them: false
-    /// while there is something to send, or in the middle of a body.
-    pub fn keep(&mut self, input: &[u8]) -> bool {
-        let is_waiting = matches!(self.state, State::Waiting(_));
-        if is_waiting {
-            self.kept.push(input);
-        }
-        is_waiting
     }
 
     /// Takes note that the client will send no more.
@@ -289,9 +261,19 @@ impl<'s> Conn<'s> {
             self.drain(turn.now);
         }
         // Another generation answers what comes behind, if it can be handed over.
-        if turn.mode != Mode::Retiring {
+        if !(turn.is_superseded() && self.can_go_over()) {
             self.resume(turn);
         }
+    }
+
+    /// Takes note that the client has taken something of what was sent, and gives it time anew;
+    /// false if there is nothing more to send.
+    pub fn taken(&mut self, turn: &Turn<'_, 's>) -> bool {
+        let is_sending = matches!(self.state, State::Writing(..));
+        if is_sending {
+            self.deadline = turn.now + turn.limits.write_timeout;
+        }
+        is_sending
     }
 
     /// Takes note that the sending side is shut down.

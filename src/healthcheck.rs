@@ -12,8 +12,9 @@ use crate::failure::Failure;
 const ANSWER_MAX: usize = 4096;
 
 /// Asks where tine says how it is by these settings, and if nobody answers there where it serves,
-/// within a time in all; the first address that is ready will do. Where it says so only by default
-/// another tine may have the port: then it has to serve, too.
+/// within a time in all; the first address that is ready will do. Where it says so only by default,
+/// another tine may have that port: if this one serves elsewhere than by default, somebody has to
+/// listen there, too.
 ///
 /// # Errors
 /// Why no address is ready, as one line.
@@ -25,14 +26,22 @@ pub fn ask(config: &Config, timeout: Duration) -> Result<(), Failure> {
         Listen::Everywhere(port) => addresses(&[SocketAddr::from((Ipv6Addr::UNSPECIFIED, *port))]),
         Listen::On(listen) => addresses(listen),
     };
-    let is_default = matches!(config.admin, AdminListen::ByDefault(_));
+    let is_doubtful = matches!(config.admin, AdminListen::ByDefault(_))
+        && config.listen != Config::default().listen;
     let asked = admin.into_iter().map(|address| (address, READY, true));
-    let asked = asked.chain(serving.into_iter().map(|at| (at, question(config.health), false)));
+    let asked = asked.chain(serving.iter().map(|&at| (at, question(config.health), false)));
     for (address, question, is_admin) in asked {
         // If that hangs, there is time left to ask the others.
         let deadline = if is_admin { deadline - timeout / 2 } else { deadline };
         match exchange(address, question, deadline) {
-            Ok((status, _)) if status.starts_with('2') && is_admin && is_default => {}
+            Ok((status, _)) if status.starts_with('2') && is_admin && is_doubtful => {
+                let is_there = |at: &&SocketAddr| {
+                    left(deadline).is_ok_and(|left| TcpStream::connect_timeout(at, left).is_ok())
+                };
+                if serving.iter().any(|at| is_there(&at)) {
+                    return Ok(());
+                }
+            }
             Ok((status, _)) if status.starts_with('2') => return Ok(()),
             Ok((status, reason)) => {
                 let reason = reason.map_or(String::new(), |reason| format!(" ({reason})"));
@@ -78,24 +87,28 @@ fn question(has_health: bool) -> &'static str {
     }
 }
 
+/// How long it is until then.
+fn left(deadline: Instant) -> io::Result<Duration> {
+    match deadline.saturating_duration_since(Instant::now()) {
+        Duration::ZERO => Err(io::ErrorKind::TimedOut.into()),
+        left => Ok(left),
+    }
+}
+
 /// Asks, and returns the status with its phrase, and the first line of a text that says more.
 fn exchange(
     address: SocketAddr,
     question: &str,
     deadline: Instant,
 ) -> io::Result<(String, Option<String>)> {
-    let left = || match deadline.saturating_duration_since(Instant::now()) {
-        Duration::ZERO => Err(io::Error::from(io::ErrorKind::TimedOut)),
-        left => Ok(left),
-    };
-    let mut stream = TcpStream::connect_timeout(&address, left()?)?;
-    stream.set_write_timeout(Some(left()?))?;
+    let mut stream = TcpStream::connect_timeout(&address, left(deadline)?)?;
+    stream.set_write_timeout(Some(left(deadline)?))?;
     stream.write_all(question.as_bytes())?;
     // To its end, so that closing resets nothing.
     let mut answer = Vec::new();
     let mut buffer = [0; 512];
     while answer.len() < ANSWER_MAX {
-        stream.set_read_timeout(Some(left()?))?;
+        stream.set_read_timeout(Some(left(deadline)?))?;
         match stream.read(&mut buffer) {
             Ok(0) => break,
             Ok(len) => answer.extend_from_slice(&buffer[..len]),

@@ -2,9 +2,12 @@
 //! what was read of its next request. Its descriptor travels beside them.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::Awaited;
+use super::{Awaited, Conn, State, Turn};
+
+/// Most bytes of a connection that are handed over with it: a message has room for 64 KiB.
+const KEPT_MAX: usize = 60 * 1024;
 
 /// What a connection is, when it has nothing to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +60,45 @@ impl<'b> Handed<'b> {
         let left = Duration::from_millis(u64::from_le_bytes(*left));
         let peer = IpAddr::from(*peer).to_canonical();
         Some(Self { generation: u64::from_le_bytes(*generation), awaited, left, peer, kept })
+    }
+}
+
+impl<'s> Conn<'s> {
+    /// A connection that was handed over. What it has brought is read by [`Conn::resume`].
+    pub fn adopted(handed: Handed<'_>, turn: &Turn<'_, 's>) -> Self {
+        let Handed { awaited, left, peer, kept, .. } = handed;
+        let mut conn = Self::waiting(awaited, turn.now + left, peer, turn);
+        conn.kept.push(kept);
+        conn
+    }
+
+    /// What is to be handed over of it; none while it cannot be.
+    pub fn handed(&self, generation: u64, now: Instant) -> Option<Handed<'_>> {
+        let State::Waiting(awaited) = self.state else { return None };
+        let left = self.deadline.saturating_duration_since(now);
+        let (peer, kept) = (self.peer, self.kept.bytes());
+        self.can_go_over().then_some(Handed { generation, awaited, left, peer, kept })
+    }
+
+    /// Keeps bytes that were read for another generation to answer, if it can have them: false
+    /// while there is something to send, in the middle of a body, or if that is too much.
+    pub fn keep(&mut self, input: &[u8]) -> bool {
+        let is_kept = self.can_go_over() && self.kept.bytes().len() + input.len() <= KEPT_MAX;
+        if is_kept {
+            self.kept.push(input);
+        }
+        is_kept
+    }
+
+    /// Whether there are bytes that were read and not answered, and can be handed over.
+    pub fn has_to_carry(&self) -> bool {
+        !self.kept.is_empty() && self.can_go_over()
+    }
+
+    /// Whether it can be handed over: not while it has something to send, is in the middle of a
+    /// body, or has too much to carry.
+    pub(super) fn can_go_over(&self) -> bool {
+        matches!(self.state, State::Waiting(_)) && self.kept.bytes().len() <= KEPT_MAX
     }
 }
 

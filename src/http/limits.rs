@@ -22,7 +22,7 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// From an answer to the next request's first byte.
     pub idle_timeout: Duration,
-    /// Longest wait for a client that takes nothing of an answer.
+    /// Longest wait for a client that takes nothing, or next to nothing, of an answer.
     pub write_timeout: Duration,
 }
 

@@ -333,7 +333,9 @@ impl Crew {
 
     /// Does without the child that has no post: whatever it does is not needed any more.
     pub(super) fn abandon_aside(&mut self) {
-        if let Some(Child { pid, .. }) = self.aside.take()
+        // It may have taken office at this very moment.
+        let leader = self.board.leader();
+        if let Some(Child { pid, .. }) = self.aside.take_if(|aside| aside.pid.as_raw() != leader)
             && is_own_child(pid)
         {
             let _ = kill(pid, Signal::SIGKILL);

@@ -15,9 +15,12 @@ use crate::board::Ending;
 use crate::conn::{Conn, Subject, Turn, Want};
 use crate::response::{Follows, Outgoing, Slice};
 use crate::site::Facts;
+use crate::sys::queue::unacknowledged;
 
 /// Most steps that a connection is taken on before others have their turn.
 const STEPS_MAX: usize = 64;
+/// How much of what its socket holds a client has to take in `--write-timeout`, in bytes.
+const TAKEN_MIN: usize = 16 * 1024;
 
 /// A socket and the connection on it.
 pub(super) struct Link<'s> {
@@ -30,6 +33,9 @@ pub(super) struct Link<'s> {
     /// Whether the client has said that it sends no more: then the end is there to be read, and
     /// no event announces it a second time.
     ended: bool,
+    /// How much the client had not taken of what the socket holds, in bytes, when that was last
+    /// looked at.
+    untaken: usize,
     /// Whether it stands among the unfinished, so that it need not stand there twice.
     pub(super) is_unfinished: bool,
 }
@@ -56,7 +62,15 @@ enum Read {
 impl<'s> Link<'s> {
     /// A link that was just accepted, or handed over: its bytes are looked at unasked.
     pub(super) fn new(stream: TcpStream, conn: Conn<'s>) -> Self {
-        Self { stream, conn, readable: true, writable: true, ended: false, is_unfinished: false }
+        Self {
+            stream,
+            conn,
+            readable: true,
+            writable: true,
+            ended: false,
+            untaken: 0,
+            is_unfinished: false,
+        }
     }
 
     pub(super) fn stream(&mut self) -> &mut TcpStream {
@@ -86,6 +100,10 @@ impl<'s> Link<'s> {
                 Want::Close => return self.close(Ending::Broken, turn),
                 Want::Wait => return Progress::Blocked,
                 Want::Read if !self.readable => return Progress::Blocked,
+                // What it has is another generation's to answer, before anything else is read.
+                Want::Read if turn.is_superseded() && self.conn.has_to_carry() => {
+                    return Progress::Blocked;
+                }
                 Want::Send(_) if !self.writable => return Progress::Blocked,
                 Want::Read => match self.read(input, turn) {
                     Ok(Read::Kept) => return Progress::Blocked,
@@ -123,6 +141,16 @@ impl<'s> Link<'s> {
         Progress::Unfinished
     }
 
+    /// Whether the client takes what it is sent: then its time begins anew. A socket holds
+    /// megabytes, and has room again only when a good part of that is gone; a client that reads
+    /// slowly would look like one that does not read.
+    pub(super) fn is_taken(&mut self, turn: &mut Turn<'_, 's>) -> bool {
+        let Ok(untaken) = unacknowledged(&self.stream) else { return false };
+        let is_taken = untaken + TAKEN_MIN <= self.untaken && self.conn.taken(turn);
+        self.untaken = untaken;
+        is_taken
+    }
+
     /// Takes note of the connection's end, for a reason of its own or else for this one.
     pub(super) fn close(&mut self, reason: Ending, turn: &mut Turn<'_, 's>) -> Progress {
         self.conn.over(reason, turn);
@@ -152,7 +180,10 @@ impl<'s> Link<'s> {
             // Nothing is left of a file that was longer when its head was sent.
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(len) => self.conn.sent(len, Instant::now(), turn),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.writable = false;
+                self.untaken = unacknowledged(&self.stream).unwrap_or(0);
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }

@@ -122,7 +122,7 @@ impl<'s> Links<'s> {
             let deadline = link.conn().deadline();
             link.look_again();
             let mut progress = link.pump(input, turn);
-            let is_idle = link.conn().is_idle() && link.conn().deadline() == deadline;
+            let is_idle = !link.conn().has_to_carry() && link.conn().deadline() == deadline;
             if progress == Progress::Blocked && is_idle {
                 progress = link.close(Ending::Room, turn);
             }
@@ -199,6 +199,10 @@ impl<'s> Links<'s> {
     pub(super) fn expire(&mut self, turn: &mut Turn<'_, 's>) {
         for (key, link) in &mut self.slab {
             if link.conn().deadline() <= turn.now {
+                // What is about to be handed over has its time there.
+                if link.is_taken(turn) || turn.is_superseded() && link.conn().has_to_carry() {
+                    continue;
+                }
                 link.conn().expired(turn);
                 self.idle.take_out(key);
                 queue(&mut self.unfinished, key, link);

@@ -14,13 +14,7 @@ use crate::config::{AdminListen, Listen};
 use crate::failure::Failure;
 use crate::log::Style;
 
-use crate::sys::options::NotSentLowat;
-
 use super::log::say;
-
-/// How much of an answer a socket holds that its client has no room for yet, in octets. A client
-/// that takes about half of it within `--write-timeout` is not cut.
-const UNSENT_MAX: u32 = 128 * 1024;
 
 /// Opens a listener for each address.
 ///
@@ -91,13 +85,6 @@ fn open_one(address: SocketAddr, v6_only: bool) -> nix::Result<TcpListener> {
     // Accepted sockets inherit it: an answer is written at once, and what should wait for more
     // says so by MSG_MORE.
     setsockopt(&socket, TcpNoDelay, &true)?;
-    // So is this: a client that reads slowly is seen to read. Otherwise the socket takes 4 MB of an
-    // answer and then, for as long as a third of that takes, nothing.
-    match setsockopt(&socket, NotSentLowat, &UNSENT_MAX) {
-        // Not every kernel that Linux binaries run on is Linux.
-        Err(Errno::ENOPROTOOPT) => {}
-        outcome => outcome?,
-    }
     if address.is_ipv6() {
         setsockopt(&socket, Ipv6V6Only, &v6_only)?;
     }

@@ -156,8 +156,7 @@ impl<'c> Publisher<'c> {
                 // From now on the word is the workers' own to say.
                 self.words.say_ready = None;
             }
-            // What is queued at the end is to be answered; without a site it could not be.
-            let is_needed = !self.workers.is_ending() || !self.site.is_there();
+            let is_needed = !self.is_done_with_succession();
             if self.candidacy.is_none() && is_needed {
                 if let Some(heir) = self.see_to_succession(now)? {
                     return Ok(Fate::Born(Birth::Successor(self.into_heir(heir))));
@@ -179,9 +178,6 @@ impl<'c> Publisher<'c> {
                         let &Config { shutdown_delay, drain_timeout, .. } = self.office.config;
                         let time = shutdown_delay + drain_timeout + WORKERS_LEAVE;
                         self.workers.stop(now + time, now);
-                        if self.site.is_there() {
-                            self.workers.abandon_aside();
-                        }
                     }
                     NUDGE => self.office.nudge.take(),
                     CHANGES if self.watches.have_news() => {
@@ -198,13 +194,26 @@ impl<'c> Publisher<'c> {
             if self.workers.is_ready() {
                 self.take_office(now)?;
             }
-            if self.workers.is_ending() && self.office.listeners.iter().all(listen::has_ended) {
+            if self.is_done_with_succession() {
+                self.workers.abandon_aside();
+            }
+            if self.workers.is_ending() && self.have_listeners_ended() {
                 self.workers.shut(now);
             }
             if let Some(code) = self.tend(now)? {
                 return Ok(Fate::Done(code));
             }
         }
+    }
+
+    /// Whether no successor is needed any more. At the end what is queued is to be answered, and
+    /// without a site it could not be.
+    fn is_done_with_succession(&self) -> bool {
+        self.workers.is_ending() && (self.site.is_there() || self.have_listeners_ended())
+    }
+
+    fn have_listeners_ended(&self) -> bool {
+        self.office.listeners.iter().all(listen::has_ended)
     }
 
     /// Makes this generation the one that serves. Those of the one before it find that on the

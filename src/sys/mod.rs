@@ -4,8 +4,9 @@
 pub(crate) mod descriptors;
 pub(crate) mod door;
 pub(crate) mod fork;
-pub(crate) mod options;
+
 pub(crate) mod pass;
+pub(crate) mod queue;
 pub(crate) mod shared;
 pub(crate) mod signals;
 pub(crate) mod wait;

@@ -8,15 +8,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::Signal;
 
 use crate::harness::{Client, Folder, Over, PATIENCE, Tine, command, get, pass, until, within};
 
 /// What is said once a change is served.
-const ANEW: &str = " anew, ";
+pub const ANEW: &str = " anew, ";
 
 /// Makes `link` lead elsewhere, at once.
-fn flip(link: &Path, target: &str) {
+pub fn flip(link: &Path, target: &str) {
     let new = link.parent().unwrap().join(".new");
     symlink(target, &new).unwrap();
     fs::rename(&new, link).unwrap();
@@ -28,7 +28,7 @@ fn await_text(tine: &Tine, path: &str, text: &str) {
 }
 
 /// A volume as Kubernetes makes it of a ConfigMap.
-fn volume() -> Folder {
+pub fn volume() -> Folder {
     let folder = Folder::new(&[("..1/a.txt", b"1"), ("..2/a.txt", b"2"), ("..2/b.txt", b"b")]);
     symlink("..1", folder.join("..data")).unwrap();
     symlink("..data/a.txt", folder.join("a.txt")).unwrap();
@@ -215,31 +215,6 @@ fn what_is_written_in_place_is_served_in_whole_versions() {
             (number > 0 && tine.get("/a.txt").text() == version(number)).then_some(())
         });
     });
-}
-
-#[test]
-fn nobody_sees_an_older_version_than_somebody_else_has_seen() {
-    let folder = Folder::new(&[("a.txt", b"1")]);
-    let tine = Tine::serve(&folder, &["--workers", "1"]);
-    let (mut idle, mut begun) = (tine.connect(), tine.connect());
-    for client in [&mut idle, &mut begun] {
-        client.send(get("/a.txt"));
-        assert_eq!(client.answer().text(), "1");
-    }
-    begun.send("GET /a.txt HT");
-    // The worker that has these connections does not hear of the next generation for a while.
-    let worker = tine.workers()[0];
-    kill(worker, Signal::SIGSTOP).unwrap();
-    folder.write("a.txt", b"2");
-    tine.wait_for_line(ANEW);
-    assert_eq!(tine.get("/a.txt").text(), "2");
-    idle.send(get("/a.txt").repeat(2));
-    begun.send("TP/1.1\r\nHost: x\r\n\r\n");
-    kill(worker, Signal::SIGCONT).unwrap();
-    for client in [&mut idle, &mut begun] {
-        assert_eq!(client.answer().text(), "2");
-    }
-    assert_eq!(idle.answer().text(), "2");
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod fairness;
 mod files;
 mod generations;
 mod golden;
+mod handover;
 #[path = "../common/harness.rs"]
 mod harness;
 mod health;

@@ -1,7 +1,8 @@
 //! Who is half inside: its SYN is answered, its ACK not there yet. A listener's queue does not show
 //! them; the kernel's table of connections does.
 
-use std::fs;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 
 /// The state of such a connection in the table (proc(5), `/proc/net/tcp`).
@@ -11,12 +12,11 @@ const SYN_RECV: &str = "03";
 pub(super) fn are_half_inside(listeners: &[TcpListener]) -> Option<bool> {
     let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok());
     let ports: Vec<u16> = addresses.map(|address| address.port()).collect();
-    let tables = ["/proc/self/net/tcp", "/proc/self/net/tcp6"].map(fs::read_to_string);
-    let mut known = tables.iter().flatten().peekable();
+    let tables = ["/proc/self/net/tcp", "/proc/self/net/tcp6"];
+    let mut known = tables.iter().filter_map(|table| File::open(table).ok()).peekable();
     known.peek()?;
-    Some(known.any(|table| {
-        table.lines().any(|line| port_of_newcomer(line).is_some_and(|port| ports.contains(&port)))
-    }))
+    let mut lines = known.flat_map(|table| BufReader::new(table).lines().map_while(Result::ok));
+    Some(lines.any(|line| port_of_newcomer(&line).is_some_and(|port| ports.contains(&port))))
 }
 
 /// The port that a line of the table tells somebody is half inside of.

@@ -56,6 +56,7 @@ impl Worker<'_> {
             if !turn.is_superseded() {
                 conn.resume(&mut turn);
             }
+            // If there is one generation more by now, it waits for that.
             let mut link = Link::new(stream, conn);
             let progress = link.pump(input, &mut turn);
             self.keep(link, progress);

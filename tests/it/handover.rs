@@ -1,0 +1,74 @@
+//! Who answers while a generation takes over from another one: each request one of them, in order.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use nix::sys::signal::{Signal, kill};
+
+use crate::generations::{ANEW, flip, volume};
+use crate::harness::{Folder, Tine, get, until};
+
+#[test]
+fn nobody_sees_an_older_version_than_somebody_else_has_seen() {
+    let folder = Folder::new(&[("a.txt", b"1")]);
+    let tine = Tine::serve(&folder, &["--workers", "1"]);
+    let (mut idle, mut begun) = (tine.connect(), tine.connect());
+    for client in [&mut idle, &mut begun] {
+        client.send(get("/a.txt"));
+        assert_eq!(client.answer().text(), "1");
+    }
+    begun.send("GET /a.txt HT");
+    // The worker that has these connections does not hear of the next generation for a while.
+    let worker = tine.workers()[0];
+    kill(worker, Signal::SIGSTOP).unwrap();
+    folder.write("a.txt", b"2");
+    tine.wait_for_line(ANEW);
+    assert_eq!(tine.get("/a.txt").text(), "2");
+    idle.send(get("/a.txt").repeat(2));
+    begun.send("TP/1.1\r\nHost: x\r\n\r\n");
+    kill(worker, Signal::SIGCONT).unwrap();
+    for client in [&mut idle, &mut begun] {
+        assert_eq!(client.answer().text(), "2");
+    }
+    assert_eq!(idle.answer().text(), "2");
+}
+
+/// Ends a connection when it goes, and with it those who read and write there.
+struct HangUp<'c>(&'c TcpStream);
+
+impl Drop for HangUp<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
+}
+
+#[test]
+fn a_client_that_never_stops_asking_is_answered_across_changes() {
+    // Far more than what is answered in that time of a pile that is in the wrong place.
+    const OCTETS: u64 = 1_000_000;
+    let folder = volume();
+    let tine = Tine::serve(&folder, &["--workers", "1", "--settle", "1ms"]);
+    let (client, taken) = (tine.connect(), AtomicUsize::new(0));
+    let (mut writer, mut reader) = (&client.stream, &client.stream);
+    let pile = get("/a.txt").repeat(1_000);
+    let (memory, so_far) = (tine.memory(), || taken.load(Ordering::Relaxed) as u64);
+    thread::scope(|scope| {
+        let _hang_up = HangUp(&client.stream);
+        scope.spawn(|| while writer.write_all(pile.as_bytes()).is_ok() {});
+        scope.spawn(|| {
+            let mut buffer = vec![0; 1 << 16];
+            while let Ok(len @ 1..) = reader.read(&mut buffer) {
+                taken.fetch_add(len, Ordering::Relaxed);
+            }
+        });
+        for round in 0..10 {
+            flip(&folder.join("..data"), ["..2", "..1"][round % 2]);
+            tine.wait_for_line(ANEW);
+            let before = so_far();
+            until("it goes on", || (so_far() > before + OCTETS).then_some(()));
+        }
+    });
+    assert!(tine.memory() < memory + 4_096, "{memory} KiB grew to {} KiB", tine.memory());
+}
