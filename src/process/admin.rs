@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll, Token};
 
 use crate::admin::{History, POLICY, Pulse, Setup, View, outcome_of};
 use crate::board::{Board, Role, Row};
@@ -18,7 +18,7 @@ use crate::http::limits::Limits;
 use crate::http::request::Request;
 use crate::log::Ledger;
 
-use super::clock::Clock;
+use super::clock::{Came, Clock, Turns};
 use super::link::{Link, Progress};
 use super::links::Links;
 use super::listeners::{Accepted, Listeners};
@@ -37,8 +37,6 @@ const LINKS: usize = 2;
 const CONNECTIONS_MAX: usize = 64;
 /// How much is read at once, in bytes.
 const INPUT: usize = 16 * 1024;
-/// How often hearts are listened to, and its own beats.
-const TURN: Duration = Duration::from_secs(1);
 /// How often it is looked whether an answer is known that somebody waits for.
 const PENDING: Duration = Duration::from_millis(20);
 
@@ -125,11 +123,11 @@ impl<'c> Admin<'c> {
     /// If it cannot wait for events.
     pub(super) fn run(mut self) -> Result<(), Failure> {
         let mut events = Events::with_capacity(CONNECTIONS_MAX);
-        let mut turn_at = self.clock.now();
+        let mut turns = Turns::begin(self.clock.now());
         let mut is_busy = false;
         self.row.set_ready();
         loop {
-            let pause = turn_at.saturating_duration_since(self.clock.now());
+            let pause = turns.due().saturating_duration_since(self.clock.now());
             let pause = match (is_busy, self.links.has_pending()) {
                 (true, _) => Duration::ZERO,
                 (false, true) => pause.min(PENDING),
@@ -137,12 +135,8 @@ impl<'c> Admin<'c> {
             };
             wait(&mut self.poll, &mut events, Some(pause))?;
             self.clock.tick();
-            let now = self.clock.now();
-            if now >= turn_at {
-                // Who comes this late was paused, and the others with it.
-                let was_paused = now > turn_at + TURN / 2;
-                turn_at = now + TURN;
-                self.listen(was_paused);
+            if let Some(came) = turns.next(self.clock.now()) {
+                self.listen(came);
             }
             for event in &events {
                 match event.token() {
@@ -171,10 +165,10 @@ impl<'c> Admin<'c> {
     }
 
     /// What is done once a second.
-    fn listen(&mut self, was_paused: bool) {
+    fn listen(&mut self, came: Came) {
         self.row.beat();
         self.usage.forget();
-        if !was_paused {
+        if came == Came::InTime {
             self.pulse.listen(self.board);
         }
         self.history.note(self.board, self.clock.millis());
@@ -200,9 +194,8 @@ impl<'c> Admin<'c> {
                 let mut link = Link::new(stream, Conn::new(peer, false, turn));
                 let progress = link.pump(input, turn);
                 let token = Token(LINKS + links.next_key());
-                let interest = Interest::READABLE | Interest::WRITABLE;
                 let is_watched = progress != Progress::Closed
-                    && poll.is_ok_and(|poll| poll.register(link.stream(), token, interest).is_ok());
+                    && poll.is_ok_and(|poll| link.watch(&poll, token).is_ok());
                 if is_watched {
                     links.insert(link, progress);
                 }

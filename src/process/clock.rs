@@ -17,6 +17,45 @@ pub(super) fn millis() -> u64 {
     u64::try_from(since_1970().as_millis()).unwrap_or(u64::MAX)
 }
 
+/// The turns in which a process looks after others: one a second.
+#[derive(Debug)]
+pub(super) struct Turns {
+    due: Instant,
+}
+
+/// How a turn has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Came {
+    InTime,
+    /// This process was paused, and so were the others, most likely.
+    Late,
+}
+
+impl Turns {
+    /// How long a turn takes.
+    pub(super) const TIME: Duration = Duration::from_secs(1);
+
+    /// Turns of which the first is due then.
+    pub(super) fn begin(due: Instant) -> Self {
+        Self { due }
+    }
+
+    /// When the next one is due.
+    pub(super) fn due(&self) -> Instant {
+        self.due
+    }
+
+    /// Takes the next one, if it is due.
+    pub(super) fn next(&mut self, now: Instant) -> Option<Came> {
+        if now < self.due {
+            return None;
+        }
+        let came = if now > self.due + Self::TIME / 2 { Came::Late } else { Came::InTime };
+        self.due = now + Self::TIME;
+        Some(came)
+    }
+}
+
 /// The time of a turn.
 #[derive(Debug)]
 pub(super) struct Clock {

@@ -17,13 +17,11 @@ use crate::sys::fork::fork;
 use crate::sys::signals;
 use crate::sys::wait::is_own_child;
 
+use super::clock::{Came, Turns};
 use super::failed;
 use super::line::Line;
 use super::log::Log;
 pub(super) use reap::Death;
-
-/// How often hearts are looked at.
-const TURN: Duration = Duration::from_secs(1);
 
 /// A place to be filled.
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +57,7 @@ pub(super) struct Crew {
     /// Who had that post and is dead, while somebody else may be about to take it.
     departed: Option<Death>,
     parent: Pid,
-    turn_at: Instant,
+    turns: Turns,
     /// Whether the last start failed, which is said once.
     is_short: bool,
 }
@@ -115,7 +113,7 @@ impl Crew {
             line: None,
             departed: None,
             parent: getpid(),
-            turn_at: now + TURN,
+            turns: Turns::begin(now + Turns::TIME),
             is_short: false,
         }
     }
@@ -153,7 +151,8 @@ impl Crew {
             }
         }
         let timeout = self.supervisor.poll_timeout();
-        Ok(Step::Wait(timeout.map_or(self.turn_at, |timeout| timeout.min(self.turn_at))))
+        let due = self.turns.due();
+        Ok(Step::Wait(timeout.map_or(due, |timeout| timeout.min(due))))
     }
 
     /// Looks after the children: reaps the dead and, once a second, listens for heartbeats.
@@ -162,7 +161,8 @@ impl Crew {
         self.follow_office(now);
         let mut deaths = self.reap(now);
         deaths.extend(self.end_of_line(now));
-        if now >= self.turn_at {
+        // Nobody's heart has beaten while all were paused.
+        if self.turns.next(now) == Some(Came::InTime) {
             self.listen(now);
         }
         if self.is_ending() && self.is_alone() {
@@ -183,12 +183,6 @@ impl Crew {
     }
 
     fn listen(&mut self, now: Instant) {
-        // A turn that comes this late tells that this process was paused, and the others with it.
-        let was_paused = now > self.turn_at + TURN / 2;
-        self.turn_at = now + TURN;
-        if was_paused {
-            return;
-        }
         for &Child { pid, post, row, beats_before, .. } in &self.children {
             let count = row.beats();
             let is_heard = match post.map(|post| self.posts[post].watch) {

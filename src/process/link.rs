@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use mio::event::Event;
 use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
 use nix::libc;
 use nix::sys::sendfile::sendfile64;
 use nix::sys::socket::{MsgFlags, sendmsg};
@@ -79,6 +80,11 @@ impl<'s> Link<'s> {
 
     pub(super) fn conn(&mut self) -> &mut Conn<'s> {
         &mut self.conn
+    }
+
+    /// Has the poll say what the socket is ready for, once for each change.
+    pub(super) fn watch(&mut self, poll: &Registry, token: Token) -> io::Result<()> {
+        poll.register(&mut self.stream, token, Interest::READABLE | Interest::WRITABLE)
     }
 
     /// Takes note of what the socket is ready for.

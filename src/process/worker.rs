@@ -3,13 +3,12 @@
 mod moves;
 mod seat;
 
-use std::io;
 use std::mem;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll, Token};
 use nix::unistd::getpid;
 
 use crate::board::{Counter, Ending, Phase, Role, Row};
@@ -290,7 +289,7 @@ impl<'l> Worker<'l> {
         }
         let key = self.links.next_key();
         // Without memory to watch it, the connection is closed.
-        if watch_link(&self.poll, &mut link, key).is_ok() {
+        if link.watch(self.poll.registry(), Token(LINKS + key)).is_ok() {
             self.links.insert(link, progress);
         } else {
             let (mut turn, _) = self.desk.turn();
@@ -356,11 +355,6 @@ impl<'l> Worker<'l> {
         self.listeners.look_again();
         self.look();
     }
-}
-
-fn watch_link(poll: &Poll, link: &mut Link<'_>, key: usize) -> io::Result<()> {
-    let interest = Interest::READABLE | Interest::WRITABLE;
-    poll.registry().register(link.stream(), Token(LINKS + key), interest)
 }
 
 impl Desk<'_> {

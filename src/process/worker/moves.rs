@@ -2,12 +2,14 @@
 
 use std::io;
 
+use mio::Token;
+
 use crate::board::{Counter, Ending};
 use crate::conn::{Conn, Handed, Mode};
 use crate::process::handover::Given;
 use crate::process::link::{Link, Progress};
 
-use super::{Worker, watch_link};
+use super::{LINKS, Worker};
 
 /// Most connections of former generations that are taken before those that are there have their
 /// turn.
@@ -95,7 +97,7 @@ impl Worker<'_> {
             return Given::Never;
         }
         let given = self.handover.give(message, link.stream());
-        if given != Given::Gone && watch_link(&self.poll, link, key).is_err() {
+        if given != Given::Gone && link.watch(self.poll.registry(), Token(LINKS + key)).is_err() {
             // Nobody would hear of it any more.
             return Given::Gone;
         }
