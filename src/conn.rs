@@ -151,6 +151,15 @@ impl<'s> Conn<'s> {
         matches!(self.state, State::Waiting(Awaited::Next) | State::Lingering)
     }
 
+    /// Whether nothing of another request has come.
+    pub fn awaits_request(&self) -> bool {
+        let has_nothing = matches!(
+            self.state,
+            State::Waiting(Awaited::Preface | Awaited::First | Awaited::Next) | State::Lingering
+        );
+        has_nothing && self.kept.is_empty()
+    }
+
     /// Whether it has never asked for anything, although it had the time to.
     pub fn is_silent(&self, turn: &Turn<'_, 's>) -> bool {
         let grace_ends = turn.now + turn.limits.head_timeout.saturating_sub(GRACE);
@@ -266,14 +275,17 @@ impl<'s> Conn<'s> {
         }
     }
 
-    /// Takes note that the client has taken something of what was sent, and gives it time anew;
-    /// false if there is nothing more to send.
+    /// Takes note that the client has taken something of what was sent, and gives it time anew:
+    /// nobody is idle who still receives an answer. False if it waits for nothing of the kind.
     pub fn taken(&mut self, turn: &Turn<'_, 's>) -> bool {
-        let is_sending = matches!(self.state, State::Writing(..));
-        if is_sending {
-            self.deadline = turn.now + turn.limits.write_timeout;
-        }
-        is_sending
+        let time = match self.state {
+            State::Writing(..) => turn.limits.write_timeout,
+            State::Waiting(Awaited::Next) if turn.mode == Mode::Draining => LAST_REQUEST,
+            State::Waiting(Awaited::Next) => turn.limits.idle_timeout,
+            _ => return false,
+        };
+        self.deadline = turn.now + time;
+        true
     }
 
     /// Takes note that the sending side is shut down.

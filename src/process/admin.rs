@@ -173,7 +173,7 @@ impl<'c> Admin<'c> {
         }
         self.history.note(self.board, self.clock.millis());
         self.listeners.look_again();
-        self.turn(|links, _, turn| links.expire(turn));
+        self.turn(Links::expire);
     }
 
     /// Takes connections; whether there may be more. At the limit the longest idle one makes room,

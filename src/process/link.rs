@@ -20,8 +20,6 @@ use crate::sys::queue::unacknowledged;
 
 /// Most steps that a connection is taken on before others have their turn.
 const STEPS_MAX: usize = 64;
-/// How much of what its socket holds a client has to take in `--write-timeout`, in bytes.
-const TAKEN_MIN: usize = 16 * 1024;
 
 /// A socket and the connection on it.
 pub(super) struct Link<'s> {
@@ -35,8 +33,8 @@ pub(super) struct Link<'s> {
     /// no event announces it a second time.
     ended: bool,
     /// How much the client had not taken of what the socket holds, in bytes, when that was last
-    /// looked at.
-    untaken: usize,
+    /// looked at; none if it was not since something was sent.
+    untaken: Option<usize>,
     /// Whether it stands among the unfinished, so that it need not stand there twice.
     pub(super) is_unfinished: bool,
 }
@@ -69,7 +67,7 @@ impl<'s> Link<'s> {
             readable: true,
             writable: true,
             ended: false,
-            untaken: 0,
+            untaken: None,
             is_unfinished: false,
         }
     }
@@ -147,14 +145,19 @@ impl<'s> Link<'s> {
         Progress::Unfinished
     }
 
-    /// Whether the client takes what it is sent: then its time begins anew. A socket holds
+    /// Whether the client takes what it was sent: then its time begins anew. A socket holds
     /// megabytes, and has room again only when a good part of that is gone; a client that reads
     /// slowly would look like one that does not read.
     pub(super) fn is_taken(&mut self, turn: &mut Turn<'_, 's>) -> bool {
         let Ok(untaken) = unacknowledged(&self.stream) else { return false };
-        let is_taken = untaken + TAKEN_MIN <= self.untaken && self.conn.taken(turn);
-        self.untaken = untaken;
-        is_taken
+        let is_less = self.untaken.is_none_or(|before| untaken < before);
+        self.untaken = Some(untaken);
+        untaken > 0 && is_less && self.conn.taken(turn)
+    }
+
+    /// Whether the client has yet to take something of its last answer.
+    pub(super) fn has_untaken(&self) -> bool {
+        unacknowledged(&self.stream).is_ok_and(|untaken| untaken > 0)
     }
 
     /// Takes note of the connection's end, for a reason of its own or else for this one.
@@ -185,10 +188,13 @@ impl<'s> Link<'s> {
         match sent {
             // Nothing is left of a file that was longer when its head was sent.
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(len) => self.conn.sent(len, Instant::now(), turn),
+            Ok(len) => {
+                self.untaken = None;
+                self.conn.sent(len, Instant::now(), turn);
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.writable = false;
-                self.untaken = unacknowledged(&self.stream).unwrap_or(0);
+                self.untaken = unacknowledged(&self.stream).ok();
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),

@@ -13,6 +13,9 @@ use crate::conn::Turn;
 use super::idle::IdleQueue;
 use super::link::{Link, Progress};
 
+/// Most idle links that are spared, when room is made, for the sake of what they still receive.
+const SPARED_MAX: usize = 16;
+
 /// Links by their keys.
 pub(super) struct Links<'s> {
     slab: Slab<Link<'s>>,
@@ -117,13 +120,19 @@ impl<'s> Links<'s> {
     /// Closes the link that has been idle longest; one whose next request has come at this very
     /// moment is answered instead, and is idle from now on. Whether one was closed.
     pub(super) fn close_idle(&mut self, input: &mut [u8], turn: &mut Turn<'_, 's>) -> bool {
+        let mut spared = 0;
         while let Some(key) = self.idle.first() {
             let link = &mut self.slab[key];
             let deadline = link.conn().deadline();
             link.look_again();
             let mut progress = link.pump(input, turn);
-            let is_idle = !link.conn().has_to_carry() && link.conn().deadline() == deadline;
+            let is_idle = link.conn().awaits_request() && link.conn().deadline() == deadline;
             if progress == Progress::Blocked && is_idle {
+                if spared < SPARED_MAX && link.has_untaken() {
+                    spared += 1;
+                    self.idle.put_last(key);
+                    continue;
+                }
                 progress = link.close(Ending::Room, turn);
             }
             self.note(key, progress);
@@ -196,19 +205,29 @@ impl<'s> Links<'s> {
 
     /// Tells the links whose deadline has passed; they are taken on in the next turn. Those that
     /// have never said anything count as idle from now on.
-    pub(super) fn expire(&mut self, turn: &mut Turn<'_, 's>) {
+    pub(super) fn expire(&mut self, input: &mut [u8], turn: &mut Turn<'_, 's>) {
+        let mut due = Vec::new();
         for (key, link) in &mut self.slab {
             if link.conn().deadline() <= turn.now {
-                // What is about to be handed over has its time there.
-                if link.is_taken(turn) || turn.is_superseded() && link.conn().has_to_carry() {
-                    continue;
-                }
-                link.conn().expired(turn);
-                self.idle.take_out(key);
-                queue(&mut self.unfinished, key, link);
+                due.push(key);
             } else if link.conn().is_silent(turn) && !self.idle.has(key) {
                 self.idle.put_last(key);
             }
+        }
+        due.into_iter().for_each(|key| self.expire_one(key, input, turn));
+    }
+
+    fn expire_one(&mut self, key: usize, input: &mut [u8], turn: &mut Turn<'_, 's>) {
+        // What it waits for may have come while this process was paused, and no event told yet.
+        self.slab[key].look_again();
+        self.pump(key, input, turn);
+        let Some(link) = self.slab.get_mut(key) else { return };
+        // What is about to be handed over has its time there.
+        let goes_over = turn.is_superseded() && link.conn().has_to_carry();
+        if link.conn().deadline() <= turn.now && !goes_over && !link.is_taken(turn) {
+            link.conn().expired(turn);
+            self.idle.take_out(key);
+            queue(&mut self.unfinished, key, link);
         }
     }
 }

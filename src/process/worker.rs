@@ -3,7 +3,6 @@
 mod moves;
 mod seat;
 
-use std::mem;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -68,6 +67,8 @@ pub struct Worker<'l> {
     /// How many links there were when nothing was left to accept with; until there are fewer, or
     /// for the rest of a second, that is not tried again.
     shortage: Option<usize>,
+    /// Whether it is told when the way has room; without memory for that it is tried once a second.
+    hears_of_room: bool,
     /// Whether this generation had its turn to serve, or has it still.
     has_served: bool,
     /// Held for their ends.
@@ -75,6 +76,16 @@ pub struct Worker<'l> {
     drain_timeout: Duration,
     /// When to be gone; none while there is no end in sight.
     leave_at: Option<Instant>,
+}
+
+/// The way to the next generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Open,
+    /// Full, for so many sweeps: what is kept waits for room.
+    Full(u8),
+    /// Full for so long that what is kept is answered here.
+    Closed,
 }
 
 /// What the links need for their turns.
@@ -87,8 +98,7 @@ struct Desk<'l> {
     clock: Clock,
     mode: Mode,
     term: Term<'static>,
-    /// Whether somebody may be handed over to the next generation.
-    has_way: bool,
+    way: Way,
     input: Box<[u8]>,
     spare: Vec<u8>,
 }
@@ -128,7 +138,7 @@ impl<'l> Worker<'l> {
             clock: Clock::new(site.extra()),
             mode: Mode::Serving,
             term: Term { board, generation },
-            has_way: true,
+            way: Way::Open,
             input: vec![0; INPUT].into(),
             spare: Vec::new(),
         };
@@ -143,6 +153,7 @@ impl<'l> Worker<'l> {
             trusted: seat.trusted,
             has_preface: seat.has_preface,
             shortage: None,
+            hears_of_room: true,
             has_served: false,
             _words: [seat.drain, seat.leave, seat.look, seat.gone],
             drain_timeout: seat.drain_timeout,
@@ -172,7 +183,7 @@ impl<'l> Worker<'l> {
                     }
                     LEAVE => self.leave_at = Some(self.desk.clock.now()),
                     ARRIVAL => self.has_arrivals = true,
-                    ROOM => self.desk.has_way = true,
+                    ROOM => self.desk.way = Way::Open,
                     LOOK => {
                         self.look();
                         if !self.has_served {
@@ -192,13 +203,13 @@ impl<'l> Worker<'l> {
             self.links.pump_unfinished(input, &mut turn);
             if self.desk.clock.now() >= sweep_at {
                 self.sweep();
-                let is_leaving = matches!(self.desk.mode, Mode::Leaving | Mode::Draining);
+                let is_leaving = self.desk.term.board.phase() != Phase::Serving;
                 let pause = if is_leaving { DRAIN_SWEEP } else { SWEEP };
                 sweep_at = self.desk.clock.now() + pause;
             }
             let has_queued = self.accept();
             let has_arrivals = self.adopt();
-            if self.desk.mode == Mode::Serving && self.desk.term.is_over() {
+            if self.is_superseded() {
                 self.look();
             }
             self.hand_over();
@@ -297,16 +308,20 @@ impl<'l> Worker<'l> {
         }
     }
 
+    /// Whether another generation serves, and this worker has not acted on it yet.
+    fn is_superseded(&self) -> bool {
+        matches!(self.desk.mode, Mode::Serving | Mode::Leaving) && self.desk.term.is_over()
+    }
+
     /// Looks at the board, which says whose turn it is to serve.
     fn look(&mut self) {
         let Term { board, generation } = self.desk.term;
         self.has_served |= board.serving() >= generation;
-        if self.desk.term.is_over() && self.desk.mode == Mode::Serving {
+        if self.is_superseded() {
             // Another generation has taken over.
             self.desk.mode = Mode::Retiring;
             self.listeners.forsake_all();
-            // Without memory to hear of it, the way is tried once a second.
-            let _ = self.handover.watch_entrance(&self.poll, ROOM);
+            self.hears_of_room = self.handover.watch_entrance(&self.poll, ROOM).is_ok();
         }
         match board.phase() {
             Phase::Serving => {}
@@ -318,15 +333,10 @@ impl<'l> Worker<'l> {
         }
     }
 
-    /// Begins to leave: every answer is its connection's last.
+    /// Begins to leave: every answer is its connection's last. Who retires goes on with that.
     fn leave(&mut self) {
-        let former = mem::replace(&mut self.desk.mode, Mode::Leaving);
-        if former == Mode::Retiring {
-            // What was to be handed over is answered here.
-            for key in self.links.keys_to_give(self.desk.clock.now()) {
-                let (mut turn, input) = self.desk.turn();
-                self.links.resume(key, input, &mut turn);
-            }
+        if self.desk.mode == Mode::Serving {
+            self.desk.mode = Mode::Leaving;
         }
     }
 
@@ -335,8 +345,11 @@ impl<'l> Worker<'l> {
         if self.desk.mode == Mode::Draining {
             return;
         }
-        self.leave();
         self.desk.mode = Mode::Draining;
+        // What was to be handed over is answered here.
+        for key in self.links.keys_to_give(self.desk.clock.now()) {
+            self.answer_here(key);
+        }
         self.leave_at.get_or_insert(self.desk.clock.now() + self.drain_timeout);
         for (_, link) in self.links.iter_mut() {
             // It may have come in behind a door that was shut already.
@@ -349,9 +362,15 @@ impl<'l> Worker<'l> {
     fn sweep(&mut self) {
         self.desk.row.beat();
         self.shortage = None;
-        (self.has_arrivals, self.desk.has_way) = (true, true);
-        let (mut turn, _) = self.desk.turn();
-        self.links.expire(&mut turn);
+        self.has_arrivals = true;
+        self.desk.way = match self.desk.way {
+            _ if !self.hears_of_room => Way::Open,
+            Way::Full(0) => Way::Full(1),
+            Way::Full(_) => Way::Closed,
+            way => way,
+        };
+        let (mut turn, input) = self.desk.turn();
+        self.links.expire(input, &mut turn);
         self.listeners.look_again();
         self.look();
     }
@@ -360,10 +379,10 @@ impl<'l> Worker<'l> {
 impl Desk<'_> {
     /// This turn's circumstances, and the buffer to read into.
     fn turn(&mut self) -> (Turn<'_, 'static>, &mut [u8]) {
-        let Self { site, limits, row, ledger, clock, mode, term, has_way, input, spare, .. } = self;
+        let Self { site, limits, row, ledger, clock, mode, term, way, input, spare, .. } = self;
         let (subject, now, millis) = (Subject::Site(site), clock.now(), clock.millis());
         let (endings, mode, row) = (clock.endings(), *mode, *row);
-        let can_go_over = *has_way && matches!(mode, Mode::Serving | Mode::Retiring);
+        let can_go_over = *way != Way::Closed && mode != Mode::Draining;
         let term = can_go_over.then_some(*term);
         (Turn { subject, limits, now, millis, endings, mode, term, row, spare, ledger }, input)
     }

@@ -8,7 +8,7 @@ use std::thread;
 use nix::sys::signal::{Signal, kill};
 
 use crate::generations::{ANEW, flip, volume};
-use crate::harness::{Folder, Tine, get, until};
+use crate::harness::{Folder, Tine, command, get, until};
 
 #[test]
 fn nobody_sees_an_older_version_than_somebody_else_has_seen() {
@@ -71,4 +71,25 @@ fn a_client_that_never_stops_asking_is_answered_across_changes() {
         }
     });
     assert!(tine.memory() < memory + 4_096, "{memory} KiB grew to {} KiB", tine.memory());
+}
+
+#[test]
+fn on_the_way_out_too_the_newest_version_is_what_is_seen() {
+    let folder = Folder::new(&[("a.txt", b"1"), ("big", &vec![1; 20_000_000])]);
+    let mut command = command(folder.path());
+    command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+    let mut tine = Tine::start(command.args(["--workers", "1", "--shutdown-delay", "1h"]));
+    let mut download = tine.connect();
+    download.send(get("/big"));
+    until("it has begun", || download.stream.peek(&mut [0]).ok().filter(|&len| len > 0));
+    folder.write("a.txt", b"2");
+    tine.wait_for_line(ANEW);
+    tine.signal(Signal::SIGTERM);
+    until("it is not ready", || (tine.ask(get("/readyz")).status() == 503).then_some(()));
+    assert_eq!(download.answer().body.len(), 20_000_000);
+    download.send(get("/a.txt"));
+    let answer = download.answer();
+    assert_eq!((answer.text(), answer.field("Connection")), ("2", Some("close")));
+    tine.signal(Signal::SIGTERM);
+    assert_eq!(tine.wait().code(), Some(111));
 }

@@ -1,12 +1,17 @@
 //! Every limit, reached. Times are waited for, and never compared with a clock.
 
 use std::io::Read as _;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::harness::{Client, Folder, PATIENCE, Tine, get};
+use nix::sys::signal::{Signal, kill};
+
+use crate::harness::{Client, Folder, PATIENCE, Tine, get, pass};
+
+/// As much as a socket takes at once.
+const LARGE: usize = 2_000_000;
 
 fn site() -> Folder {
-    Folder::new(&[("a.txt", b"a"), ("big", &vec![7; 30_000_000])])
+    Folder::new(&[("a.txt", b"a"), ("large", &vec![7; LARGE]), ("big", &vec![7; 30_000_000])])
 }
 
 /// What comes back for bytes that are no whole request, until tine ends the connection.
@@ -65,7 +70,7 @@ fn a_head_has_a_deadline_in_all() {
         let start = Instant::now();
         writer.write_all(b"GET / HTTP/1.1\r\nA: ").unwrap();
         while start.elapsed() < PATIENCE && writer.write_all(b"b").is_ok() {
-            std::thread::park_timeout(std::time::Duration::from_millis(100));
+            std::thread::park_timeout(Duration::from_millis(100));
         }
     });
     let answer = client.answer();
@@ -118,7 +123,7 @@ fn a_client_that_takes_nothing_is_cut_and_one_that_takes_little_is_not() {
     let begun = Instant::now();
     while begun.elapsed().as_millis() < 6_000 {
         taken += slow.stream.read(&mut buffer).unwrap();
-        std::thread::park_timeout(std::time::Duration::from_millis(50));
+        std::thread::park_timeout(Duration::from_millis(50));
     }
     taken += slow_rest(&mut slow);
     assert!(taken > 30_000_000, "{taken}");
@@ -129,4 +134,51 @@ fn slow_rest(client: &mut Client) -> usize {
     client.send(""); // the connection is still ours to write to
     client.stream.shutdown(std::net::Shutdown::Write).unwrap();
     client.rest().len()
+}
+
+#[test]
+fn what_came_in_time_while_a_worker_was_paused_is_answered() {
+    const CLIENTS: usize = 20;
+    let folder = site();
+    let limits = ["--workers", "1", "--head-timeout", "3s", "--idle-timeout", "3s"];
+    let tine = Tine::serve(&folder, &limits);
+    let mut clients: Vec<Client> = (0..2 * CLIENTS).map(|_| tine.connect()).collect();
+    let (begun, idle) = clients.split_at_mut(CLIENTS);
+    for client in &mut *idle {
+        client.send(get("/a.txt"));
+        assert_eq!(client.answer().status(), 200);
+    }
+    begun.iter_mut().for_each(|client| client.send("GET /a.txt HT"));
+    // The server has read that when somebody behind them is answered.
+    assert_eq!(tine.get("/a.txt").status(), 200);
+    let worker = tine.workers()[0];
+    kill(worker, Signal::SIGSTOP).unwrap();
+    begun.iter_mut().for_each(|client| client.send("TP/1.1\r\nHost: x\r\n\r\n"));
+    idle.iter_mut().for_each(|client| client.send(get("/a.txt")));
+    pass(Duration::from_secs(4));
+    kill(worker, Signal::SIGCONT).unwrap();
+    for client in &mut clients {
+        assert_eq!(client.answer().status(), 200);
+    }
+}
+
+#[test]
+fn who_still_receives_an_answer_is_not_idle() {
+    let folder = site();
+    let tine = Tine::serve(&folder, &["--workers", "1", "--idle-timeout", "1s"]);
+    let mut client = tine.connect();
+    client.send(get("/large"));
+    // The server has it off its hands at once, and the client takes its time.
+    let (mut taken, mut buffer) = (Vec::new(), vec![0; 20_000]);
+    let begun = Instant::now();
+    let head_len = |taken: &[u8]| taken.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
+    while taken.is_empty() || taken.len() < head_len(&taken[..1_000]) + LARGE {
+        let len = client.stream.read(&mut buffer).unwrap();
+        assert!(len > 0, "closed behind {} octets", taken.len());
+        taken.extend_from_slice(&buffer[..len]);
+        let is_slow = begun.elapsed() < Duration::from_secs(4);
+        std::thread::park_timeout(Duration::from_millis(if is_slow { 50 } else { 0 }));
+    }
+    client.send(get("/a.txt"));
+    assert_eq!(client.answer().status(), 200);
 }

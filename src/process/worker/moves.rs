@@ -9,7 +9,7 @@ use crate::conn::{Conn, Handed, Mode};
 use crate::process::handover::Given;
 use crate::process::link::{Link, Progress};
 
-use super::{LINKS, Worker};
+use super::{LINKS, Way, Worker};
 
 /// Most connections of former generations that are taken before those that are there have their
 /// turn.
@@ -68,26 +68,39 @@ impl Worker<'_> {
 
     /// Hands over what can be, once another generation serves.
     pub(super) fn hand_over(&mut self) {
-        if self.desk.mode != Mode::Retiring || self.links.is_empty() {
+        let is_full = matches!(self.desk.way, Way::Full(_));
+        if self.desk.mode != Mode::Retiring || is_full || self.links.is_empty() {
             return;
         }
         let now = self.desk.clock.now();
         let mut message = Vec::new();
         for key in self.links.keys_to_give(now) {
-            let link = self.links.link(key);
-            let Some(handed) = link.conn().handed(self.desk.term.generation, now) else { continue };
+            let conn = self.links.link(key).conn();
+            match self.desk.way {
+                Way::Open => {}
+                Way::Full(_) => return,
+                Way::Closed if conn.has_to_carry() => {
+                    self.answer_here(key);
+                    continue;
+                }
+                Way::Closed => continue,
+            }
+            let Some(handed) = conn.handed(self.desk.term.generation, now) else { continue };
             handed.write(&mut message);
-            let given = if self.desk.has_way { self.give(key, &message) } else { Given::Later };
-            self.desk.has_way &= given != Given::Later;
-            if given == Given::Gone {
-                self.links.remove(key);
-            } else {
-                let (mut turn, input) = self.desk.turn();
-                // It is answered here, and so is what comes behind.
-                turn.term = None;
-                self.links.resume(key, input, &mut turn);
+            match self.give(key, &message) {
+                Given::Gone => self.links.remove(key),
+                Given::Later => self.desk.way = Way::Full(0),
+                Given::Never => self.answer_here(key),
             }
         }
+    }
+
+    /// Answers what a connection has brought, and what comes behind, although another generation
+    /// serves.
+    pub(super) fn answer_here(&mut self, key: usize) {
+        let (mut turn, input) = self.desk.turn();
+        turn.term = None;
+        self.links.resume(key, input, &mut turn);
     }
 
     /// Hands a connection over. It is not watched then any more, or watched anew.
