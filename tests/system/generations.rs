@@ -253,3 +253,37 @@ fn killed_in_the_middle_of_flips_nobody_sees_a_wrong_body_and_no_flip_is_lost() 
     assert!(failed <= kills * CLIENTS as u64, "{failed} failed");
     tine.wait_for_one_generation();
 }
+
+#[test]
+fn more_connections_than_fit_the_way_see_no_older_version() {
+    const KEPT: usize = 3_000;
+    let folder = volume();
+    let tine = Tine::serve(&folder, &["--workers", "1", "--settle", "10ms"]);
+    let mut clients: Vec<Client> = (0..KEPT).map(|_| tine.connect()).collect();
+    let ask = |client: &mut Client| -> u64 {
+        client.send(get("/0.txt"));
+        client.answer().text()[..6].parse().unwrap()
+    };
+    assert!(clients.iter_mut().all(|client| ask(client) == 0));
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let _over = Over(&is_over);
+        scope.spawn(|| {
+            for version in 1.. {
+                publish(&folder, version);
+                pass(Duration::from_millis(300));
+                if is_over.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        });
+        let (end, mut newest, mut asked) = (Instant::now() + budget(6), 0, 0);
+        while Instant::now() < end {
+            let version = ask(&mut clients[fastrand::usize(..KEPT)]);
+            assert!(version >= newest, "{version} behind {newest}");
+            (newest, asked) = (version, asked + 1);
+        }
+        println!("{asked} answers on {KEPT} connections, of {newest} versions");
+        assert!(newest > 3);
+    });
+}
