@@ -5,22 +5,20 @@
 mod family;
 #[path = "folder.rs"]
 mod folder;
+#[path = "waiting.rs"]
+mod waiting;
 
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-
-/// How long anything may take on a slow and busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(20);
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_tine");
 
@@ -29,6 +27,7 @@ pub const MISSING: &[u8] = b"<h1>sorry,file not found</h1>";
 
 pub use self::family::{attendant, children, is_one_generation};
 pub use self::folder::Folder;
+pub use self::waiting::{Over, PATIENCE, pass, until, within};
 
 /// A running tine.
 pub struct Tine {
@@ -246,38 +245,6 @@ fn lines_of(stderr: impl io::Read + Send + 'static) -> Receiver<String> {
     receiver
 }
 
-/// Waits for an event that nothing announces.
-pub fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
-    within(PATIENCE, look).unwrap_or_else(|| panic!("in vain: {what}"))
-}
-
-/// The same, with its own end.
-pub fn within<T>(patience: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
-    let deadline = Instant::now() + patience;
-    loop {
-        let found = look();
-        if found.is_some() || Instant::now() >= deadline {
-            return found;
-        }
-        thread::park_timeout(Duration::from_millis(2));
-    }
-}
-
-/// Sets a flag when it goes: threads that go on until then end where a check fails, too, and the
-/// failure is told instead of waited behind.
-pub struct Over<'f>(pub &'f AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Lets time go by in which nothing is to happen.
-pub fn pass(time: Duration) {
-    within::<()>(time, || None);
-}
-
 pub fn only<T: Copy + std::fmt::Debug>(items: &[T]) -> T {
     assert_eq!(items.len(), 1, "{items:?}");
     items[0]
@@ -356,6 +323,8 @@ impl Client {
                 true
             }
             Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            // This process was stopped, and goes on (signal(7)).
+            Err(error) if error.kind() == ErrorKind::Interrupted => self.read_more(),
             Err(error) => panic!("while reading: {error}"),
         }
     }
