@@ -23,6 +23,9 @@ use super::line::Line;
 use super::log::Log;
 pub(super) use reap::Death;
 
+/// Why nobody is forked without a pipe for what he has to say.
+pub(super) const NO_DESCRIPTOR: &str = "no descriptor is left (ulimit -n, fs.file-max)";
+
 /// A place to be filled.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Post {
@@ -256,7 +259,7 @@ impl Crew {
     fn start(&mut self, post: usize, now: Instant) -> Result<Option<Row<'static>>, Failure> {
         let forked = match self.lay_line(post) {
             true => self.fork_child(Some(post))?,
-            false => Forked::Not("no descriptor is left (ulimit -n, fs.file-max)"),
+            false => Forked::Not(NO_DESCRIPTOR),
         };
         match forked {
             Forked::Child(row) => return Ok(Some(row)),

@@ -158,6 +158,12 @@ impl<'s> Links<'s> {
         links.filter_map(|(key, link)| link.conn().handed(0, now).map(|_| key)).collect()
     }
 
+    /// Those of them that have something to carry.
+    pub(super) fn keys_that_carry(&mut self) -> Vec<usize> {
+        let links = self.slab.iter_mut();
+        links.filter_map(|(key, link)| link.conn().has_to_carry().then_some(key)).collect()
+    }
+
     pub(super) fn link(&mut self, key: usize) -> &mut Link<'s> {
         &mut self.slab[key]
     }

@@ -346,10 +346,7 @@ impl<'l> Worker<'l> {
             return;
         }
         self.desk.mode = Mode::Draining;
-        // What was to be handed over is answered here.
-        for key in self.links.keys_to_give(self.desk.clock.now()) {
-            self.answer_here(key);
-        }
+        self.answer_what_is_kept();
         self.leave_at.get_or_insert(self.desk.clock.now() + self.drain_timeout);
         for (_, link) in self.links.iter_mut() {
             // It may have come in behind a door that was shut already.

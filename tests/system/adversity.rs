@@ -11,6 +11,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::harness::{Client, Folder, PROGRAM, Tine, command, get, pass, until};
+use crate::observe::metric;
 
 /// Runs a program that has to succeed.
 fn run(words: &str) {
@@ -92,19 +93,14 @@ fn a_disk_that_fills_tears_one_line_and_none_is_joined_to_it() {
         client.send(get(&format!("/?{number}")));
         assert_eq!(client.answer().text(), "home");
     }
-    let dropped = || {
-        let metrics = tine.ask(get("/metrics"));
-        let mut lines = metrics.text().lines();
-        let lost = lines.find_map(|line| line.strip_prefix("tine_log_lines_dropped_total "));
-        lost.unwrap().parse::<usize>().unwrap()
-    };
+    let dropped = || metric(&tine, "tine_log_lines_dropped_total");
     // Each line is whole, but for the one that the disk had no room for the rest of.
     until("all are written or lost", || {
         let text = fs::read_to_string(&file).unwrap();
         let is_whole = |line: &&str| serde_json::from_str::<Value>(line).is_ok();
         let (whole, torn): (Vec<&str>, Vec<&str>) = text.lines().partition(is_whole);
         assert!(torn.len() <= 1, "{torn:?}");
-        (whole.len() + dropped() == ANSWERS && torn.len() == 1).then_some(())
+        (whole.len() as u64 + dropped() == ANSWERS as u64 && torn.len() == 1).then_some(())
     });
     tine.signal(Signal::SIGTERM);
     assert_eq!(tine.wait().code(), Some(0));

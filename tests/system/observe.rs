@@ -29,7 +29,7 @@ fn serve(folder: &Folder, args: &[&str], stdout: Stdio) -> Tine {
     Tine::start(command.stdout(stdout))
 }
 
-fn metric(tine: &Tine, name: &str) -> u64 {
+pub fn metric(tine: &Tine, name: &str) -> u64 {
     let metrics = tine.ask(get("/metrics"));
     let mut values =
         metrics.text().lines().filter_map(|line| line.strip_prefix(name)?.trim().parse().ok());

@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 use crate::board::{Counter, Outcome};
 use crate::failure::{Failure, Fault};
 use crate::process::clock::since_1970;
-use crate::process::crew::{Death, Forked};
+use crate::process::crew::{Death, Forked, NO_DESCRIPTOR};
 use crate::process::successor::end_of;
 use crate::process::word::{Speaker, Word};
 use crate::succession::{Action, End, Event};
@@ -60,7 +60,7 @@ impl Publisher<'_> {
             Some(Action::Start(errand)) => errand,
         };
         let Ok((say_superseded, superseded)) = self.make_superseded() else {
-            self.not_started("no descriptor is left (ulimit -n, fs.file-max)", now);
+            self.not_started(NO_DESCRIPTOR, now);
             return Ok(None);
         };
         let began = since_1970();

@@ -68,36 +68,41 @@ impl Worker<'_> {
 
     /// Hands over what can be, once another generation serves.
     pub(super) fn hand_over(&mut self) {
-        let is_full = matches!(self.desk.way, Way::Full(_));
-        if self.desk.mode != Mode::Retiring || is_full || self.links.is_empty() {
+        if self.desk.mode != Mode::Retiring || self.links.is_empty() {
             return;
+        }
+        match self.desk.way {
+            Way::Open => {}
+            Way::Full(_) => return,
+            Way::Closed => return self.answer_what_is_kept(),
         }
         let now = self.desk.clock.now();
         let mut message = Vec::new();
         for key in self.links.keys_to_give(now) {
             let conn = self.links.link(key).conn();
-            match self.desk.way {
-                Way::Open => {}
-                Way::Full(_) => return,
-                Way::Closed if conn.has_to_carry() => {
-                    self.answer_here(key);
-                    continue;
-                }
-                Way::Closed => continue,
-            }
             let Some(handed) = conn.handed(self.desk.term.generation, now) else { continue };
             handed.write(&mut message);
             match self.give(key, &message) {
                 Given::Gone => self.links.remove(key),
-                Given::Later => self.desk.way = Way::Full(0),
+                Given::Later => {
+                    self.desk.way = Way::Full(0);
+                    return;
+                }
                 Given::Never => self.answer_here(key),
             }
         }
     }
 
+    /// Answers all that was read for another generation.
+    pub(super) fn answer_what_is_kept(&mut self) {
+        for key in self.links.keys_that_carry() {
+            self.answer_here(key);
+        }
+    }
+
     /// Answers what a connection has brought, and what comes behind, although another generation
     /// serves.
-    pub(super) fn answer_here(&mut self, key: usize) {
+    fn answer_here(&mut self, key: usize) {
         let (mut turn, input) = self.desk.turn();
         turn.term = None;
         self.links.resume(key, input, &mut turn);
