@@ -10,7 +10,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::harness::{Client, Folder, PROGRAM, Tine, command, get, pass, until};
+use crate::harness::{Client, Folder, PATIENCE, PROGRAM, Tine, command, get, pass, until, within};
 use crate::observe::metric;
 
 /// Runs a program that has to succeed.
@@ -95,13 +95,17 @@ fn a_disk_that_fills_tears_one_line_and_none_is_joined_to_it() {
     }
     let dropped = || metric(&tine, "tine_log_lines_dropped_total");
     // Each line is whole, but for the one that the disk had no room for the rest of.
-    until("all are written or lost", || {
+    let look = || {
         let text = fs::read_to_string(&file).unwrap();
         let is_whole = |line: &&str| serde_json::from_str::<Value>(line).is_ok();
         let (whole, torn): (Vec<&str>, Vec<&str>) = text.lines().partition(is_whole);
-        assert!(torn.len() <= 1, "{torn:?}");
-        (whole.len() as u64 + dropped() == ANSWERS as u64 && torn.len() == 1).then_some(())
-    });
+        (whole.len() as u64, dropped(), torn.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    let is_right = |(whole, dropped, torn): &(u64, u64, Vec<String>)| {
+        whole + dropped == ANSWERS as u64 && torn.len() == 1
+    };
+    let is_written = within(PATIENCE, || is_right(&look()).then_some(())).is_some();
+    assert!(is_written, "{:?}", look());
     tine.signal(Signal::SIGTERM);
     assert_eq!(tine.wait().code(), Some(0));
 }
