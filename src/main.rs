@@ -8,6 +8,11 @@ use tine::healthcheck;
 use tine::log::Style;
 use tine::process::{self, say};
 
+// A part of the program, not of the library: tests link the library too, and their panics unwind.
+#[cfg(all(target_env = "musl", panic = "abort", not(test)))]
+#[path = "sys/unwind.rs"]
+mod unwind;
+
 fn main() {
     let started = Instant::now();
     let mut style = Style::PLAIN;
