@@ -44,7 +44,7 @@ pub struct Setup {
     /// Most memory for held files, in bytes.
     pub memory_max: u64,
     /// How many turns of a second a process may be silent.
-    pub watchdog: u32,
+    pub watchdog_timeout: u32,
     /// When tine was started, in milliseconds since 1970.
     pub started: u64,
 }

@@ -1,5 +1,6 @@
 //! The command line and the environment, read into a [`Config`].
 
+mod renamed;
 mod settings;
 mod values;
 
@@ -34,6 +35,17 @@ pub fn parse(
     args: impl IntoIterator<Item = OsString>,
     env: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Command, Failure> {
+    let args: Vec<_> = args.into_iter().collect();
+    let is_health_check = args.iter().any(|arg| arg == HEALTH_CHECK);
+    let command = parse_arguments(args, env);
+    // Docker reserves the exit code 2 of a health check.
+    if is_health_check { command.map_err(Failure::into_run_time) } else { command }
+}
+
+fn parse_arguments(
+    args: Vec<OsString>,
+    env: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Command, Failure> {
     let mut args = lexopt::Parser::from_args(args);
     let mut flags = Vec::new();
     let mut root = None;
@@ -63,7 +75,7 @@ pub fn parse(
             Arg::Short(letter) => {
                 return Err(Failure::user(format!("unknown flag -{letter}; see tine --help")));
             }
-            Arg::Value(value) if value == "healthcheck" && root.is_none() && check.is_none() => {
+            Arg::Value(value) if value == HEALTH_CHECK && root.is_none() && check.is_none() => {
                 check = Some(CHECK_TIMEOUT);
             }
             Arg::Value(_) if check.is_some() => {
@@ -97,6 +109,9 @@ pub fn parse(
     })
 }
 
+/// The command that asks a running tine whether it is ready.
+const HEALTH_CHECK: &str = "healthcheck";
+
 /// How long a health check takes at most, unless it is told.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -121,6 +136,9 @@ fn mistake(error: lexopt::Error) -> Failure {
 }
 
 fn unknown_flag(name: &str) -> Failure {
+    if let Some(new) = renamed::flag(name) {
+        return Failure::user(format!("--{name} is now --{new}"));
+    }
     let hint = nearest(name, SETTINGS.iter().map(|setting| setting.flag))
         .map_or_else(|| "see tine --help".to_owned(), |flag| format!("did you mean --{flag}?"));
     Failure::user(format!("unknown flag --{name}; {hint}"))
@@ -166,6 +184,8 @@ fn read_environment(
             for part in setting.parts(&value) {
                 apply(setting, &name, part, config)?;
             }
+        } else if let Some(new) = renamed::variable(&name) {
+            return Err(Failure::user(format!("{name} is now {new}")));
         } else if name.starts_with("TINE_") && !is_service_link(&name) {
             environment.warnings.push(unknown_variable(&name));
         }
@@ -231,7 +251,7 @@ fn help() -> String {
     }
     help.push_str(
         "-h, --help; -V, --version\n\
-         Exit codes: 0 done, 1 not ready, 100 a user's mistake, 111 the system's.\n",
+         Exit codes: 0 done, 1 failed at run time or not ready, 2 usage or configuration.\n",
     );
     help
 }

@@ -34,11 +34,11 @@ pub struct Config {
     /// Whether `/livez` and `/readyz` tell how tine is.
     pub health: bool,
     /// Largest file that is held in memory, in bytes.
-    pub inline_max: u64,
+    pub memory_file_max: u64,
     /// Most memory for held files; by default [`MEMORY_MAX`], or less in a small container.
     pub memory_max: Option<u64>,
-    /// Most files kept open; by default [`OPEN_MAX`], or less under a low descriptor limit.
-    pub open_max: Option<usize>,
+    /// Most files kept open; by default [`OPEN_FILES_MAX`], or less under a low descriptor limit.
+    pub open_files_max: Option<usize>,
     /// Largest text that gets a gzip twin, in bytes; 0 for none.
     pub gzip_max: u64,
     /// Most files and folders of a site.
@@ -48,22 +48,24 @@ pub struct Config {
     pub connections_max: Option<usize>,
     /// What a connection may cost.
     pub limits: Limits,
-    /// How long a process may give no sign of life before it is replaced.
-    pub watchdog: Duration,
+    /// How long a process may miss its heartbeat before it is replaced.
+    pub watchdog_timeout: Duration,
     /// How long newcomers are still taken once tine is told to stop.
     pub shutdown_delay: Duration,
     /// How long answers in flight may take once tine is told to stop.
     pub drain_timeout: Duration,
     /// Whether the kernel is asked to tell of changes in the folder.
     pub watch: bool,
-    /// How long nothing must have changed in the folder before it is looked at.
-    pub settle: Duration,
-    /// How long until the folder is looked at although nobody told of a change.
-    pub rescan: Duration,
-    /// How long a file with a name made from its content is served once it is gone.
-    pub retire_after: Duration,
-    /// How long a missing folder is waited for at the start.
-    pub root_wait: Duration,
+    /// How long nothing must have changed in the folder before a reload.
+    pub reload_debounce: Duration,
+    /// How long until the folder is scanned although the kernel reported no change.
+    pub rescan_interval: Duration,
+    /// How long a file with a name made from its content is served after it was removed.
+    pub keep_removed_assets: Duration,
+    /// How long tine waits for a missing folder at the start.
+    pub wait_for_root: Duration,
+    /// How long a response of an older site may hold memory that the next site needs.
+    pub old_response_timeout: Duration,
     /// How answers are logged; by default [`LogFormat::Text`] at a terminal, else
     /// [`LogFormat::Json`].
     pub log: Option<LogFormat>,
@@ -75,8 +77,8 @@ pub struct Config {
 
 /// Default of [`Config::memory_max`] where there is enough, in bytes.
 pub const MEMORY_MAX: u64 = 64 * 1024 * 1024;
-/// Default of [`Config::open_max`] where there are enough descriptors.
-pub const OPEN_MAX: usize = 1024;
+/// Default of [`Config::open_files_max`] where there are enough descriptors.
+pub const OPEN_FILES_MAX: usize = 1024;
 
 /// Default of [`Config::connections_max`] where there are enough descriptors.
 pub const CONNECTIONS_MAX: usize = 10_000;
@@ -154,21 +156,22 @@ impl Default for Config {
             spa: None,
             extra: Extra::default(),
             health: true,
-            inline_max: 64 * 1024,
+            memory_file_max: 64 * 1024,
             memory_max: None,
-            open_max: None,
+            open_files_max: None,
             gzip_max: 8 * 1024 * 1024,
             files_max: 2_000_000,
             connections_max: None,
             limits: Limits::default(),
-            watchdog: Duration::from_secs(10),
+            watchdog_timeout: Duration::from_secs(10),
             shutdown_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(20),
             watch: true,
-            settle: Duration::from_millis(100),
-            rescan: Duration::from_secs(30),
-            retire_after: Duration::from_secs(60 * 60),
-            root_wait: Duration::ZERO,
+            reload_debounce: Duration::from_millis(100),
+            rescan_interval: Duration::from_secs(30),
+            keep_removed_assets: Duration::from_secs(60 * 60),
+            wait_for_root: Duration::ZERO,
+            old_response_timeout: Duration::from_secs(20),
             log: None,
             trusted_proxies: Trusted::default(),
             proxy_protocol: false,

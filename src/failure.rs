@@ -9,15 +9,13 @@ pub struct Failure {
     message: String,
 }
 
-/// Whose fault a failure is.
+/// Whose fault a failure is; the number is the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The user's: trying again changes nothing.
-    User = 100,
-    /// Nobody's: it is not ready, which is what was asked.
-    Unready = 1,
-    /// The system's: trying again later may help.
-    System = 111,
+    /// The system's, at run time: trying again later may help.
+    System = 1,
+    /// The user's, in usage or configuration: trying again changes nothing.
+    User = 2,
 }
 
 impl Failure {
@@ -26,17 +24,17 @@ impl Failure {
         Self { fault: Fault::User, message: message.into() }
     }
 
-    /// Something that the system refused.
+    /// A failure at run time: what the system refused, or a tine that is not ready.
     pub fn system(message: impl Into<String>) -> Self {
         Self { fault: Fault::System, message: message.into() }
     }
 
-    /// The answer of a health check that tine is not ready.
-    pub fn unready(message: impl Into<String>) -> Self {
-        Self { fault: Fault::Unready, message: message.into() }
+    /// The same message, with the exit code of a failure at run time.
+    pub fn into_run_time(self) -> Self {
+        Self { fault: Fault::System, ..self }
     }
 
-    /// The exit code: 1, 100 or 111.
+    /// The exit code: 1 or 2.
     pub fn exit_code(&self) -> u8 {
         self.fault as u8
     }

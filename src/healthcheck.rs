@@ -56,7 +56,7 @@ pub fn ask(config: &Config, timeout: Duration) -> Result<(), Failure> {
             Err(error) => failures.push(format!("{address}: {error}")),
         }
     }
-    Err(Failure::unready(format!("not ready: {}", failures.join("; "))))
+    Err(Failure::system(format!("not ready: {}", failures.join("; "))))
 }
 
 /// Asks whether it is ready.

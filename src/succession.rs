@@ -2,7 +2,7 @@
 //! what was noticed, and at what time, and says when a successor is to be forked.
 //!
 //! ```text
-//!           Changed: settle            Started                Unchanged, Refused
+//!           Changed: debounce          Started                Unchanged, Refused
 //! quiet ───────────────────► a wish ───────────► running ─────────────────────────► quiet
 //!       ───────────────────►       ◄───────────          ── ready ──► it leads, and we are gone
 //!        Asked, rescan: now          Unsettled, Died
@@ -17,7 +17,7 @@ use crate::backoff::Backoff;
 use crate::site::{Patience, VIGIL};
 
 /// Longest time that changes may put off a look by following each other.
-const SETTLE_MAX: Duration = Duration::from_secs(5);
+const DEBOUNCE_MAX: Duration = Duration::from_secs(5);
 /// How much longer than a walk the pause behind it is at least.
 const PAUSE: u32 = 20;
 /// How often a folder is looked at that has lost its index: it may be another one, in which nothing
@@ -28,9 +28,9 @@ const VIGIL_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
     /// How long nothing must have changed before a look.
-    pub settle: Duration,
+    pub reload_debounce: Duration,
     /// How long until a look although nothing was noticed.
-    pub rescan: Duration,
+    pub rescan_interval: Duration,
     /// How long former generations may keep the next one from being started.
     pub crowd_max: Duration,
 }
@@ -125,7 +125,7 @@ impl Succession {
             pace,
             wish: None,
             running: None,
-            rescan_at: now + pace.rescan.max(pause),
+            rescan_at: now + pace.rescan_interval.max(pause),
             rested_at: now + pause,
             backoff: Backoff::default(),
             crowded_since: None,
@@ -141,7 +141,7 @@ impl Succession {
                 let former = self.wish.filter(|wish| wish.kind != Kind::Vigil);
                 let since = former.map_or(now, |wish| wish.since);
                 if former.is_none_or(|wish| wish.kind == Kind::Change) {
-                    let due = (now + self.pace.settle).min(since + SETTLE_MAX).max(now);
+                    let due = (now + self.pace.reload_debounce).min(since + DEBOUNCE_MAX).max(now);
                     self.wish = Some(Wish { since, due, kind: Kind::Change });
                 }
             }
@@ -175,7 +175,7 @@ impl Succession {
             _ => Duration::ZERO,
         };
         let pause = look.saturating_mul(PAUSE);
-        self.rescan_at = now + self.pace.rescan.max(pause);
+        self.rescan_at = now + self.pace.rescan_interval.max(pause);
         if end != End::Died {
             self.backoff = Backoff::default();
         }
@@ -184,9 +184,9 @@ impl Succession {
             End::Refused => {}
             // Changes that go on and on are waited for only so long, counted from the first; then
             // another wait begins.
-            End::Unsettled if now >= wish.since + SETTLE_MAX => self.handle(Event::Changed, now),
+            End::Unsettled if now >= wish.since + DEBOUNCE_MAX => self.handle(Event::Changed, now),
             End::Unsettled => {
-                let due = (now + self.pace.settle).min(wish.since + SETTLE_MAX);
+                let due = (now + self.pace.reload_debounce).min(wish.since + DEBOUNCE_MAX);
                 self.wish_again(Wish { due, ..wish });
             }
             End::LostIndex => {
@@ -224,7 +224,7 @@ impl Succession {
             self.crowded_since = Some(now);
             return Some(Action::Cut);
         }
-        let is_late = now >= wish.since + SETTLE_MAX;
+        let is_late = now >= wish.since + DEBOUNCE_MAX;
         let patience = if is_late { Patience::None } else { Patience::Some };
         let may_lose_index = self.still_since.is_some_and(|since| now >= since + VIGIL);
         Some(Action::Start(Errand { patience, may_lose_index }))

@@ -104,15 +104,16 @@ struct End {
 }
 
 impl Supervisor {
-    /// Posts to be filled at once. A child without a heartbeat for `watchdog` is killed; that time
-    /// is counted in turns of a second, and not by a clock, since in a paused container nobody's
-    /// heart beats and nobody's turns go by.
-    pub fn new(posts: usize, watchdog: Duration, now: Instant) -> Self {
+    /// Posts to be filled at once. A child without a heartbeat for `watchdog_timeout` is killed;
+    /// that time is counted in turns of a second, and not by a clock, since in a paused container
+    /// nobody's heart beats and nobody's turns go by.
+    pub fn new(posts: usize, watchdog_timeout: Duration, now: Instant) -> Self {
         let vacant = || Post { holder: Holder::Nobody { until: now }, backoff: Backoff::default() };
         Self {
             posts: (0..posts).map(|_| vacant()).collect(),
             adopted: Vec::new(),
-            silence_max: u32::try_from(watchdog.as_millis().div_ceil(1000)).unwrap_or(u32::MAX),
+            silence_max: u32::try_from(watchdog_timeout.as_millis().div_ceil(1000))
+                .unwrap_or(u32::MAX),
             end: None,
         }
     }

@@ -80,7 +80,7 @@ fn workers(view: &View<'_>) -> Check {
 
 fn master(view: &View<'_>) -> Check {
     let silent = view.pulse.master_silent(view.board);
-    let outcome = if is_fresh(silent) || silent <= view.setup.watchdog {
+    let outcome = if is_fresh(silent) || silent <= view.setup.watchdog_timeout {
         Ok("ok".to_owned())
     } else {
         Err(format!("no sign of life for {silent} s"))
@@ -91,10 +91,10 @@ fn master(view: &View<'_>) -> Check {
 /// Before there is a generation, and on the way out, it is not the workers that matter; and whoever
 /// leads has the time that it needs to replace those that hang.
 fn not_all_hung(view: &View<'_>) -> Check {
-    let (silent, watchdog) = (view.pulse.workers_silent, view.setup.watchdog);
+    let silent = view.pulse.workers_silent;
     let is_serving = view.board.phase() == Phase::Serving && view.board.serving() > 0;
-    let outcome = if is_serving && silent > watchdog {
-        Err(format!("none has given a sign of life for {silent} s, longer than --watchdog"))
+    let outcome = if is_serving && silent > view.setup.watchdog_timeout {
+        Err(format!("none has given a sign of life for {silent} s, longer than --watchdog-timeout"))
     } else {
         Ok("ok".to_owned())
     };

@@ -8,8 +8,8 @@ use crate::http::extra::Extra;
 use crate::peer::Trusted;
 
 use super::values::{
-    INDEX, admin, count, duration, duration_or_none, listen, log, on_or_off, positive_count,
-    positive_size, size, spa, trusted_proxies, user, watchdog,
+    INDEX, admin, auto_or_off, count, duration, duration_or_none, listen, log, on_or_off,
+    positive_count, positive_size, size, spa, trusted_proxies, user, watchdog_timeout,
 };
 
 /// A setting.
@@ -71,7 +71,7 @@ impl Setting {
 
     /// The name of its variable.
     pub fn variable(&self) -> String {
-        format!("TINE_{}", self.flag.replace('-', "_").to_ascii_uppercase())
+        variable(self.flag)
     }
 
     /// The values in a variable.
@@ -81,6 +81,11 @@ impl Setting {
         // A list may end in a separator, as a text of lines does.
         parts.filter(move |part| separator.is_none() || !part.is_empty())
     }
+}
+
+/// The name of the variable of a flag.
+pub(super) fn variable(flag: &str) -> String {
+    format!("TINE_{}", flag.replace('-', "_").to_ascii_uppercase())
 }
 
 /// All settings but ROOT, in the order in which they are shown.
@@ -139,18 +144,24 @@ pub const SETTINGS: &[Setting] = &[
         Ok(())
     }),
     Setting::new("log", "FORMAT", "by terminal", "text, json, combined, headers, off", log),
-    Setting::new("inline-max", "SIZE", "64KiB", "largest file held in memory", |config, value| {
-        config.inline_max = size(value)?;
-        Ok(())
-    })
+    Setting::new(
+        "memory-file-max",
+        "SIZE",
+        "64KiB",
+        "largest file held in memory",
+        |config, value| {
+            config.memory_file_max = size(value)?;
+            Ok(())
+        },
+    )
     .limit(),
     Setting::new("memory-max", "SIZE", "64MiB", "most memory for held files", |config, value| {
         config.memory_max = Some(size(value)?);
         Ok(())
     })
     .limit(),
-    Setting::new("open-max", "N", "1024", "most other files kept open", |config, value| {
-        config.open_max = Some(count(value)?);
+    Setting::new("open-files-max", "N", "1024", "most files on disk kept open", |config, value| {
+        config.open_files_max = Some(count(value)?);
         Ok(())
     })
     .limit(),
@@ -186,18 +197,24 @@ pub const SETTINGS: &[Setting] = &[
         },
     )
     .limit(),
-    Setting::new("head-max", "SIZE", "16KiB", "longest request head, or 431", |config, value| {
-        config.limits.head_max = positive_size(value)?;
-        Ok(())
-    })
+    Setting::new(
+        "request-head-max",
+        "SIZE",
+        "16KiB",
+        "longest request head, or 431",
+        |config, value| {
+            config.limits.request_head_max = positive_size(value)?;
+            Ok(())
+        },
+    )
     .limit(),
     Setting::new(
-        "fields-max",
+        "header-count-max",
         "N",
         "100",
-        "most field lines in a head, or 431",
+        "most headers in a head, or 431",
         |config, value| {
-            config.limits.fields_max = positive_count(value)?;
+            config.limits.header_count_max = positive_count(value)?;
             Ok(())
         },
     )
@@ -262,10 +279,16 @@ pub const SETTINGS: &[Setting] = &[
         },
     )
     .limit(),
-    Setting::new("watchdog", "TIME", "10s", "a hung process is replaced after", |config, value| {
-        config.watchdog = watchdog(value)?;
-        Ok(())
-    })
+    Setting::new(
+        "watchdog-timeout",
+        "TIME",
+        "10s",
+        "replace a hung process after",
+        |config, value| {
+            config.watchdog_timeout = watchdog_timeout(value)?;
+            Ok(())
+        },
+    )
     .limit(),
     Setting::new(
         "shutdown-delay",
@@ -290,42 +313,55 @@ pub const SETTINGS: &[Setting] = &[
     )
     .limit(),
     Setting::new("watch", "auto/off", "auto", "notice changes by inotify", |config, value| {
-        config.watch = match value {
-            "auto" => true,
-            "off" => false,
-            _ => return Err("is neither auto nor off".to_owned()),
-        };
-        Ok(())
-    })
-    .limit(),
-    Setting::new("settle", "TIME", "100ms", "quiet after a change, to reload", |config, value| {
-        config.settle = duration(value)?;
-        Ok(())
-    })
-    .limit(),
-    Setting::new("rescan", "TIME", "30s", "between looks without a notice", |config, value| {
-        config.rescan = duration(value)?;
+        config.watch = auto_or_off(value)?;
         Ok(())
     })
     .limit(),
     Setting::new(
-        "retire-after",
+        "reload-debounce",
+        "TIME",
+        "100ms",
+        "quiet time before a reload",
+        |config, value| {
+            config.reload_debounce = duration(value)?;
+            Ok(())
+        },
+    )
+    .limit(),
+    Setting::new("rescan-interval", "TIME", "30s", "time between scans", |config, value| {
+        config.rescan_interval = duration(value)?;
+        Ok(())
+    })
+    .limit(),
+    Setting::new(
+        "keep-removed-assets",
         "TIME",
         "1h",
-        "deleted hashed names are kept; 0s off",
+        "serve removed hashed files for; 0s off",
         |config, value| {
-            config.retire_after = duration_or_none(value)?;
+            config.keep_removed_assets = duration_or_none(value)?;
             Ok(())
         },
     )
     .limit(),
     Setting::new(
-        "root-wait",
+        "wait-for-root",
         "TIME",
         "0s",
-        "for a missing folder at the start",
+        "wait for a missing folder at the start",
         |config, value| {
-            config.root_wait = duration_or_none(value)?;
+            config.wait_for_root = duration_or_none(value)?;
+            Ok(())
+        },
+    )
+    .limit(),
+    Setting::new(
+        "old-response-timeout",
+        "TIME",
+        "20s",
+        "for an older site's response in memory",
+        |config, value| {
+            config.old_response_timeout = duration(value)?;
             Ok(())
         },
     )

@@ -52,7 +52,7 @@ fn addresses_are_gathered_and_port_moves_only_the_default() {
 fn sizes_counts_and_users_are_read() {
     let config = config(
         &[
-            "--inline-max=1KiB",
+            "--memory-file-max=1KiB",
             "--memory-max",
             "2 MiB",
             "--body-max=0",
@@ -60,10 +60,10 @@ fn sizes_counts_and_users_are_read() {
             "7",
             "--workers=3",
         ],
-        &[("TINE_HEAD_MAX", "9")],
+        &[("TINE_REQUEST_HEAD_MAX", "9")],
     );
-    assert_eq!((config.inline_max, config.memory_max), (1024, Some(2 << 20)));
-    assert_eq!((config.limits.body_max, config.limits.head_max), (0, 9));
+    assert_eq!((config.memory_file_max, config.memory_max), (1024, Some(2 << 20)));
+    assert_eq!((config.limits.body_max, config.limits.request_head_max), (0, 9));
     assert_eq!(config.user, Some(User { uid: 7, gid: 7 }));
     assert_eq!(config.workers.map(std::num::NonZero::get), Some(3));
 }
@@ -97,20 +97,20 @@ fn a_mistake_names_the_setting_and_the_mend() {
     for (args, words) in [
         (&["--idle-timeout", "soon"][..], ["--idle-timeout: \"soon\"", "write 10s"]),
         (&["--idle-timeout", "0s"], ["--idle-timeout", "write 1ms"]),
-        (&["--inline-max", "1KB"], ["--inline-max: \"1KB\"", "64KiB"]),
+        (&["--memory-file-max", "1KB"], ["--memory-file-max: \"1KB\"", "64KiB"]),
         (&["--memory-max", "20000000000GiB"], ["--memory-max", "64KiB"]),
-        (&["--head-max", "0"], ["--head-max", "write 1"]),
+        (&["--request-head-max", "0"], ["--request-head-max", "write 1"]),
         (&["--workers", "0"], ["--workers", "write 1"]),
         (&["--user", "www-data"], ["--user", "65532:65532"]),
         (&["--user", "4294967295"], ["--user", "65532:65532"]),
-        (&["--watchdog", "2s"], ["--watchdog", "write 3s"]),
+        (&["--watchdog-timeout", "2s"], ["--watchdog-timeout", "write 3s"]),
         (&["--connections-max", "0"], ["--connections-max", "write 1"]),
         (&["--listen", "8080"], ["--listen: \"8080\"", "127.0.0.1:8080"]),
         (&["--listen", "[::]:1", "--listen", "[::]:1"], ["--listen", "once"]),
         (&["--header", "Content-Length: 5"], ["--header: \"Content-Length: 5\"", "leave out"]),
         (&["--spa=../secret"], ["--spa: \"../secret\"", "write index.html"]),
         (&["--spa=true"], ["--spa: \"true\"", "write on, off"]),
-        (&["--fields-max=0"], ["--fields-max", "write 1"]),
+        (&["--header-count-max=0"], ["--header-count-max", "write 1"]),
         (&["--spa="], ["--spa", "write index.html"]),
         (&["--idle-timout", "5s"], ["--idle-timout", "did you mean --idle-timeout?"]),
         (&["--xyzzy"], ["--xyzzy", "tine --help"]),
@@ -147,6 +147,40 @@ fn unknown_variables_warn_and_service_links_do_not() {
     for name in ["TINE_PORT", "TINE_PORT_80_TCP", "TINE_SERVICE_HOST", "TINES", "HOME"] {
         assert_eq!(warnings(name), [""; 0], "{name}");
     }
+}
+
+#[test]
+fn former_names_are_usage_errors_that_name_the_new_ones() {
+    let usage = |args: &[&str], env: &[(&str, &str)], message: &str| {
+        assert_eq!(run(args, env), Err(Failure::user(message)));
+    };
+    usage(&["--settle", "1ms"], &[], "--settle is now --reload-debounce");
+    usage(&["--settle=1ms"], &[], "--settle is now --reload-debounce");
+    usage(&[], &[("TINE_SETTLE", "1ms")], "TINE_SETTLE is now TINE_RELOAD_DEBOUNCE");
+    assert_eq!(config(&[], &[("TINE_SETTLE", "")]), Config::default());
+    for &(old, new) in renamed::RENAMED {
+        let is_setting = |flag: &str| SETTINGS.iter().any(|setting| setting.flag == flag);
+        assert!(!is_setting(old) && is_setting(new), "--{old} is now --{new}");
+        usage(&[&format!("--{old}")], &[], &format!("--{old} is now --{new}"));
+        let (old, new) = (settings::variable(old), settings::variable(new));
+        usage(&[], &[(&old, "1")], &format!("{old} is now {new}"));
+    }
+}
+
+#[test]
+fn health_check_reports_usage_errors_with_exit_code_1() {
+    let code = |args: &[&str]| run(args, &[]).expect_err("a mistake").exit_code();
+    assert_eq!(code(&["--nonsense"]), 2);
+    assert_eq!(code(&["healthcheck", "--nonsense"]), 1);
+    assert_eq!(code(&["--nonsense", "healthcheck"]), 1);
+    assert_eq!(code(&["healthcheck", "--timeout", "soon"]), 1);
+}
+
+#[test]
+fn old_response_timeout_is_20_seconds_by_default() {
+    assert_eq!(config(&[], &[]).old_response_timeout, Duration::from_secs(20));
+    let longer = config(&["--old-response-timeout", "1m"], &[]);
+    assert_eq!(longer.old_response_timeout, Duration::from_secs(60));
 }
 
 #[test]

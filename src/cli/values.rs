@@ -85,6 +85,14 @@ pub(super) fn on_or_off(value: &str) -> Result<bool, String> {
     }
 }
 
+pub(super) fn auto_or_off(value: &str) -> Result<bool, String> {
+    match value {
+        "auto" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("is neither auto nor off".to_owned()),
+    }
+}
+
 /// `UID` or `UID:GID`; a group that is not given has the user's number.
 pub(super) fn user(value: &str) -> Option<User> {
     let (uid, gid) = value.split_once(':').unwrap_or((value, value));
@@ -105,10 +113,10 @@ pub(super) fn positive_count(value: &str) -> Result<usize, String> {
 }
 
 /// A heart beats once a second, and one that is listened to once a second may miss a beat.
-pub(super) fn watchdog(value: &str) -> Result<Duration, String> {
+pub(super) fn watchdog_timeout(value: &str) -> Result<Duration, String> {
     match duration(value)? {
         short if short < Duration::from_secs(3) => Err("is too short; write 3s or more".to_owned()),
-        watchdog => Ok(watchdog),
+        timeout => Ok(timeout),
     }
 }
 

@@ -123,19 +123,19 @@ impl<'h, 'b> Fields<'h, 'b> {
     /// with the fields.
     ///
     /// # Errors
-    /// [`Reject::FieldsTooLarge`] beyond `fields_max` lines, [`Reject::BadRequest`] for all that
-    /// RFC 9112 §5 does not allow: a name that is no token, a blank before the colon, a folded
+    /// [`Reject::FieldsTooLarge`] beyond `header_count_max` lines, [`Reject::BadRequest`] for all
+    /// that RFC 9112 §5 does not allow: a name that is no token, a blank before the colon, a folded
     /// line, a control character in a value, a line end that is not CRLF.
     pub fn parse(
         bytes: &'b [u8],
         slots: &'h mut Slots<'b>,
-        fields_max: usize,
+        header_count_max: usize,
     ) -> Result<Option<(Self, usize)>, Reject> {
-        let usual = fields_max.min(USUAL);
+        let usual = header_count_max.min(USUAL);
         let outcome = match httparse::parse_headers(bytes, &mut slots.usual[..usual]) {
-            Err(Error::TooManyHeaders) if fields_max > USUAL => {
+            Err(Error::TooManyHeaders) if header_count_max > USUAL => {
                 // No line is shorter than its colon, a name of one letter and the CRLF.
-                let lines_max = fields_max.min(bytes.len() / "a:\r\n".len() + 1);
+                let lines_max = header_count_max.min(bytes.len() / "a:\r\n".len() + 1);
                 slots.many.resize(lines_max, EMPTY_HEADER);
                 httparse::parse_headers(bytes, &mut slots.many)
             }
@@ -150,7 +150,9 @@ impl<'h, 'b> Fields<'h, 'b> {
                 }
                 Ok(Some((Self::index(lines), len)))
             }
-            Err(Error::TooManyHeaders) if has_bare_lf(bytes, fields_max) => Err(Reject::BadRequest),
+            Err(Error::TooManyHeaders) if has_bare_lf(bytes, header_count_max) => {
+                Err(Reject::BadRequest)
+            }
             Err(Error::TooManyHeaders) => Err(Reject::FieldsTooLarge),
             Err(_) => Err(Reject::BadRequest),
         }

@@ -8,9 +8,9 @@ pub struct Limits {
     /// Longest request target, in bytes; beyond it 414 (RFC 9112 §3 asks for 8,000 at least).
     pub target_max: usize,
     /// Longest head (request line and fields), in bytes; beyond it 431 (RFC 6585 §5).
-    pub head_max: usize,
-    /// Most field lines in a head; beyond it 431.
-    pub fields_max: usize,
+    pub request_head_max: usize,
+    /// Most headers in a head; beyond it 431.
+    pub header_count_max: usize,
     /// Longest request body that is read and dropped to keep a connection, in bytes; beyond it 413.
     pub body_max: u64,
     /// Most ranges of one request that are answered; whoever asks for more gets the whole, which
@@ -30,8 +30,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             target_max: 8 * 1024,
-            head_max: 16 * 1024,
-            fields_max: 100,
+            request_head_max: 16 * 1024,
+            header_count_max: 100,
             body_max: 64 * 1024,
             ranges_max: 16,
             head_timeout: Duration::from_secs(10),

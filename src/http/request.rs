@@ -61,7 +61,7 @@ pub struct Request<'h, 'b> {
 impl<'h, 'b> Request<'h, 'b> {
     /// Reads a head from the start of `bytes`: `Ok(None)` if its end is not there yet, else the
     /// request and the head's length. Nothing unbounded is waited for: `Ok(None)` is never
-    /// returned at `head_max` bytes or more.
+    /// returned at `request_head_max` bytes or more.
     ///
     /// # Errors
     /// See [`Reject`].
@@ -71,19 +71,19 @@ impl<'h, 'b> Request<'h, 'b> {
         limits: &Limits,
     ) -> Result<Option<(Self, usize)>, Reject> {
         // What has come behind that must not matter: it may as well be on its way still.
-        let bytes = &bytes[..bytes.len().min(limits.head_max)];
+        let bytes = &bytes[..bytes.len().min(limits.request_head_max)];
         let Some(line_start) = skip_empty_lines(bytes)? else { return Ok(None) };
         let Some(line) = RequestLine::parse(&bytes[line_start..], limits)? else {
-            return if bytes.len() < limits.head_max {
+            return if bytes.len() < limits.request_head_max {
                 Ok(None)
             } else {
                 Err(Reject::FieldsTooLarge)
             };
         };
         let fields_start = line_start + line.len;
-        let parsed = Fields::parse(&bytes[fields_start..], slots, limits.fields_max)?;
+        let parsed = Fields::parse(&bytes[fields_start..], slots, limits.header_count_max)?;
         let Some((fields, fields_len)) = parsed else {
-            return if bytes.len() < limits.head_max {
+            return if bytes.len() < limits.request_head_max {
                 Ok(None)
             } else {
                 Err(Reject::FieldsTooLarge)

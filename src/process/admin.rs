@@ -93,7 +93,7 @@ impl<'c> Admin<'c> {
             workers: allowance.workers,
             connections_max: allowance.connections_max,
             memory_max: allowance.site.memory_max,
-            watchdog: u32::try_from(config.watchdog.as_secs()).unwrap_or(u32::MAX),
+            watchdog_timeout: u32::try_from(config.watchdog_timeout.as_secs()).unwrap_or(u32::MAX),
             started: clock.millis().saturating_sub(age),
         };
         Ok(Self {

@@ -100,13 +100,13 @@ impl Crew {
     /// A crew without children yet; `row` is its process's own.
     pub(super) fn new(
         posts: Vec<Post>,
-        watchdog: Duration,
+        watchdog_timeout: Duration,
         (board, row): (Board<'static>, Row<'static>),
         log: Rc<Log>,
         now: Instant,
     ) -> Self {
         Self {
-            supervisor: Supervisor::new(posts.len(), watchdog, now),
+            supervisor: Supervisor::new(posts.len(), watchdog_timeout, now),
             posts,
             board,
             row,

@@ -6,7 +6,7 @@ use nix::sched::{CpuSet, sched_getaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 
-use crate::config::{CONNECTIONS_MAX, Config, MEMORY_MAX, OPEN_MAX};
+use crate::config::{CONNECTIONS_MAX, Config, MEMORY_MAX, OPEN_FILES_MAX};
 use crate::site::{Rules, SiteLimits};
 
 use super::cgroup::ControlGroup;
@@ -62,7 +62,7 @@ impl Allowance {
             stand_in: config.spa.clone(),
             extra: config.extra.clone(),
             health: config.health,
-            retire_after: config.retire_after,
+            keep_removed_assets: config.keep_removed_assets,
         }
     }
 }
@@ -80,11 +80,14 @@ impl Machine {
     /// Settles what was left to the machine.
     pub(super) fn allow(&self, config: &Config) -> Allowance {
         let site = SiteLimits {
-            inline_max: config.inline_max,
+            memory_file_max: config.memory_file_max,
             memory_max: config.memory_max.unwrap_or_else(|| {
                 self.group.memory.map_or(MEMORY_MAX, |memory| memory / 4).min(MEMORY_MAX)
             }),
-            open_max: config.open_max.unwrap_or(OPEN_MAX).min(self.descriptors / 4),
+            open_files_max: config
+                .open_files_max
+                .unwrap_or(OPEN_FILES_MAX)
+                .min(self.descriptors / 4),
             gzip_max: config.gzip_max,
             files_max: config.files_max,
         };
@@ -92,7 +95,7 @@ impl Machine {
             Some(workers) => (workers.get(), "--workers"),
             None => self.workers(&site),
         };
-        let room = self.descriptors.saturating_sub(site.open_max + OTHER_DESCRIPTORS).max(1);
+        let room = self.descriptors.saturating_sub(site.open_files_max + OTHER_DESCRIPTORS).max(1);
         let connections_max = config.connections_max.unwrap_or(CONNECTIONS_MAX).min(room);
         let rows = self.rows(workers);
         Allowance { workers, reason, rows, site, connections_max }
@@ -175,9 +178,9 @@ mod tests {
         let config = Config::default();
         assert_eq!(allow(20_000, &config).connections_max, 10_000);
         let few = allow(64, &config);
-        assert_eq!((few.site.open_max, few.connections_max), (16, 1));
+        assert_eq!((few.site.open_files_max, few.connections_max), (16, 1));
         let some = allow(1024, &config);
-        assert_eq!((some.site.open_max, some.connections_max), (256, 720));
+        assert_eq!((some.site.open_files_max, some.connections_max), (256, 720));
         let asked = Config { connections_max: Some(5), ..config };
         assert_eq!(allow(20_000, &asked).connections_max, 5);
     }

@@ -128,7 +128,7 @@ impl<'c> Master<'c> {
         close_inherited();
         signals::begin().map_err(failed("cannot handle signals"))?;
         let root = match open::root(&config.root) {
-            Err(_) if !config.root_wait.is_zero() => None,
+            Err(_) if !config.wait_for_root.is_zero() => None,
             opened => Some(opened?),
         };
         let listeners = listen::open(&config.listen)?;
@@ -149,7 +149,7 @@ impl<'c> Master<'c> {
         let poll = Poll::new().map_err(failed("cannot watch for events"))?;
         let terminal = Terminal::look();
         // Blocked before ctrlc starts its thread, which inherits the mask.
-        let signals = watch(&poll, SIGNALS, &[Signal::SIGCHLD, Signal::SIGHUP])?;
+        let signals = watch(&poll, SIGNALS, &[Signal::SIGCHLD, Signal::SIGHUP, Signal::SIGQUIT])?;
         let waker = Waker::new(poll.registry(), STOPS).map_err(failed("cannot make a waker"))?;
         let waker = Arc::new(waker);
         let stops = open::count_stops(&waker)?;
@@ -221,7 +221,7 @@ impl<'c> Master<'c> {
             wait(&mut self.poll, &mut events, Some(wake_at.saturating_duration_since(now)))?;
             now = Instant::now();
             // The signals first: a child that dies behind this line is a signal again.
-            self.count_hangups();
+            self.read_signals();
             if let Some(code) = self.tend(now) {
                 self.dismiss(now)?;
                 return Ok(Fate::Done(code));
@@ -309,16 +309,17 @@ impl<'c> Master<'c> {
         say(self.office.log.style, &line);
     }
 
-    /// A SIGHUP counts as a word to stop if the terminal that tine was started at is gone.
-    fn count_hangups(&self) {
+    /// Reads the pending signals. SIGQUIT stops tine as SIGTERM does, which ctrlc counts. SIGHUP
+    /// stops it if the terminal that it was started at is gone, and else asks for a reload.
+    fn read_signals(&self) {
         while let Ok(Some(pending)) = self.signals.read_signal() {
-            if pending.ssi_signo != Signal::SIGHUP as u32 {
-                continue;
-            }
-            if self.terminal.is_gone() {
-                // A shell sends it, and the kernel once more: together they are one word.
+            let is = |signal: Signal| pending.ssi_signo == signal as u32;
+            if is(Signal::SIGQUIT) {
+                self.stops.fetch_add(1, Ordering::Relaxed);
+            } else if is(Signal::SIGHUP) && self.terminal.is_gone() {
+                // A shell sends it, and the kernel once more: together they count once.
                 self.stops.fetch_max(1, Ordering::Relaxed);
-            } else {
+            } else if is(Signal::SIGHUP) {
                 self.office.log.say("SIGHUP: looking at the folder again");
                 self.office.board.ask_reload();
                 self.office.nudge.give();

@@ -77,7 +77,7 @@ impl<'c> Publisher<'c> {
         let (board, now) = (office.board, Instant::now());
         board.lead(getpid().as_raw());
         let posts = if board.serving() == 0 { office.allowance.workers } else { 0 };
-        let pace = Pace { rescan: FIRST_RETRY, ..pace(&office) };
+        let pace = Pace { rescan_interval: FIRST_RETRY, ..pace(&office) };
         let site = Site::awaited(&office.rules);
         let watches = Watches::new(false);
         let workers = crew(&office, row, posts, now).put_off(now + FIRST_SITE);
@@ -274,12 +274,12 @@ impl<'c> Publisher<'c> {
 }
 
 fn pace(office: &Office<'_>) -> Pace {
-    let &Config { settle, rescan, drain_timeout, .. } = office.config;
-    Pace { settle, rescan, crowd_max: drain_timeout }
+    let &Config { reload_debounce, rescan_interval, drain_timeout, .. } = office.config;
+    Pace { reload_debounce, rescan_interval, crowd_max: drain_timeout }
 }
 
 fn crew(office: &Office<'_>, row: Row<'static>, posts: usize, now: Instant) -> Crew {
     let post = Post { role: Role::Worker, watch: Watch::FromBirth };
-    let (watchdog, own) = (office.config.watchdog, (office.board, row));
-    Crew::new(vec![post; posts], watchdog, own, Rc::clone(&office.log), now)
+    let (timeout, own) = (office.config.watchdog_timeout, (office.board, row));
+    Crew::new(vec![post; posts], timeout, own, Rc::clone(&office.log), now)
 }

@@ -103,7 +103,7 @@ impl<'c> Heir<'c> {
         let job = Job {
             rules: &office.rules,
             now: since_1970(),
-            settle: config.settle,
+            reload_debounce: config.reload_debounce,
             grade: if before.is_some() { Grade::Full } else { Grade::Quick },
             patience: if before.is_some() { errand.patience } else { Patience::None },
             may_lose_index: errand.may_lose_index,
@@ -121,10 +121,9 @@ impl<'c> Heir<'c> {
             Err(error) => return wait_for_first(&office, &error),
         };
         if let Some(reason) = watches.lack().filter(|_| config.watch && !has_said_lack) {
-            let rescan = humantime::format_duration(config.rescan);
-            office
-                .log
-                .say(&format!("some changes are noticed only every {rescan} (--rescan): {reason}"));
+            let interval = humantime::format_duration(config.rescan_interval);
+            let every = format!("every {interval} (--rescan-interval)");
+            office.log.say(&format!("some changes are noticed only {every}: {reason}"));
         }
         // A first look at all files tells nothing about how long the next one takes.
         let is_usual = before == Some(Grade::Full);
@@ -210,10 +209,10 @@ fn wait_for_first<Next>(office: &Office<'_>, error: &CompileError) -> Result<Fat
     let config = office.config;
     let line = format!("{}: {error}", config.root.display());
     match error {
-        CompileError::Root(_) if office.started.elapsed() < config.root_wait => {
+        CompileError::Root(_) if office.started.elapsed() < config.wait_for_root => {
             Ok(over(End::Refused))
         }
-        CompileError::Root(_) if config.root_wait.is_zero() => Err(Failure::system(line)),
+        CompileError::Root(_) if config.wait_for_root.is_zero() => Err(Failure::system(line)),
         _ => Err(Failure::user(line)),
     }
 }

@@ -16,7 +16,7 @@ pub struct Job<'r> {
     /// When it begins, in a time since 1970.
     pub now: Duration,
     /// How long a file must have rested, so that nobody is taken to be writing it.
-    pub settle: Duration,
+    pub reload_debounce: Duration,
     /// How much is to be made of the files.
     pub grade: Grade,
     /// What to do about files that are being written.
@@ -31,7 +31,7 @@ impl<'r> Job<'r> {
         Self {
             rules,
             now: Duration::from_secs(now),
-            settle: Duration::ZERO,
+            reload_debounce: Duration::ZERO,
             grade: Grade::Quick,
             patience: Patience::None,
             may_lose_index: true,

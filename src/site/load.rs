@@ -81,7 +81,7 @@ impl<'l> Loader<'l> {
     pub(super) fn new(root: &'l Root, job: &'l Job<'l>, old: &'l Site, pension: &Pension) -> Self {
         let limits = &job.rules.limits;
         let memory_left = limits.for_bodies().saturating_sub(pension.memory);
-        let open_left = limits.open_max.saturating_sub(pension.open);
+        let open_left = limits.open_files_max.saturating_sub(pension.open);
         Self { root, job, old, memory_left, open_left, unsettled: None, withheld: None }
     }
 
@@ -98,7 +98,7 @@ impl<'l> Loader<'l> {
         }
         for index in by_size(&candidates) {
             let Some(candidate) = &candidates[index] else { continue };
-            if candidate.size > self.job.rules.limits.inline_max.min(self.memory_left) {
+            if candidate.size > self.job.rules.limits.memory_file_max.min(self.memory_left) {
                 break;
             }
             outcomes[index] = self.hold(candidate).transpose();
@@ -131,14 +131,14 @@ impl<'l> Loader<'l> {
 
     fn read(&self, path: &Path) -> io::Result<Reading> {
         let (file, facts) = self.open(path)?;
-        let inline_max = self.job.rules.limits.inline_max;
-        let capacity = usize::try_from(facts.size.min(inline_max)).unwrap_or(0);
+        let memory_file_max = self.job.rules.limits.memory_file_max;
+        let capacity = usize::try_from(facts.size.min(memory_file_max)).unwrap_or(0);
         // One byte more than is expected lets the last read find the end without growing.
         let mut body = Vec::with_capacity(capacity + 1);
-        (&file).take(inline_max.saturating_add(1)).read_to_end(&mut body)?;
+        (&file).take(memory_file_max.saturating_add(1)).read_to_end(&mut body)?;
         let (_, after) = Facts::of(&file)?;
         let is_torn = !after.is_same_state(&facts);
-        let in_flux = is_torn || !after.has_rested(self.job.settle, self.job.now);
+        let in_flux = is_torn || !after.has_rested(self.job.reload_debounce, self.job.now);
         Ok(Reading { body, facts: after, in_flux, is_torn })
     }
 
@@ -179,7 +179,7 @@ impl<'l> Loader<'l> {
         };
         let mut head = Vec::new();
         representation.file_head(&mut head, Status::Ok);
-        let is_small = body.len() as u64 <= self.job.rules.limits.inline_max;
+        let is_small = body.len() as u64 <= self.job.rules.limits.memory_file_max;
         if !is_small || !self.afford((head.len() + body.len()) as u64) {
             return Ok(None);
         }
@@ -235,7 +235,7 @@ impl<'l> Loader<'l> {
         mut opened: &File,
         facts: &Facts,
     ) -> io::Result<Option<ETag>> {
-        let mut has_rested = facts.has_rested(self.job.settle, self.job.now);
+        let mut has_rested = facts.has_rested(self.job.reload_debounce, self.job.now);
         let mut etag = None;
         if has_rested {
             let mut hash = Hash::default();

@@ -40,7 +40,7 @@ impl Pension {
     /// as there is room.
     pub(super) fn choose(old: &Site, urls: &[Vec<u8>], rules: &Rules, now: Duration) -> Self {
         let mut pension = Self::default();
-        if rules.retire_after.is_zero() {
+        if rules.keep_removed_assets.is_zero() {
             return pension;
         }
         let present: HashSet<&[u8]> = urls.iter().map(Vec::as_slice).collect();
@@ -51,7 +51,7 @@ impl Pension {
         let gone: Vec<_> = vanished
             .filter(|&(asset, path)| old.is_fingerprinted(asset, path))
             .map(|(asset, _)| Retired { asset, since: old.retired_since(asset).unwrap_or(now) })
-            .filter(|retired| now < retired.since.saturating_add(rules.retire_after))
+            .filter(|retired| now < retired.since.saturating_add(rules.keep_removed_assets))
             .collect();
         let latest_first =
             order(gone.len(), &|a, b| gone[b].since.cmp(&gone[a].since).then(a.cmp(&b)));
@@ -73,7 +73,7 @@ impl Pension {
         // A file that is neither held nor kept open is gone indeed.
         let is_there = is_kept || matches!(asset.content, Content::Held(_));
         let fits = memory <= rules.limits.memory_max / SHARE
-            && open as u64 <= rules.limits.open_max as u64 / SHARE;
+            && open as u64 <= rules.limits.open_files_max as u64 / SHARE;
         if is_there && fits {
             (self.memory, self.open) = (memory, open);
         }

@@ -17,20 +17,20 @@ pub struct Rules {
     /// Whether it has the paths of [`Probe::ALL`](super::Probe::ALL).
     pub health: bool,
     /// How long a file with a name that is made from its content is served once it is gone.
-    pub retire_after: Duration,
+    pub keep_removed_assets: Duration,
 }
 
 /// What a site may cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SiteLimits {
     /// Largest file that is held in memory, in bytes.
-    pub inline_max: u64,
+    pub memory_file_max: u64,
     /// Most memory for all held bodies, their gzip twins, and their heads, in bytes.
     pub memory_max: u64,
     /// Largest text that gets a gzip twin, in bytes; 0 for none.
     pub gzip_max: u64,
     /// Most files that are kept open because they are not held.
-    pub open_max: usize,
+    pub open_files_max: usize,
     /// Most files and folders. Links that lead from folder to folder can make few look like many.
     pub files_max: usize,
 }
@@ -50,10 +50,10 @@ impl SiteLimits {
 impl Default for SiteLimits {
     fn default() -> Self {
         Self {
-            inline_max: 64 * 1024,
+            memory_file_max: 64 * 1024,
             memory_max: 64 * 1024 * 1024,
             gzip_max: 8 * 1024 * 1024,
-            open_max: 1024,
+            open_files_max: 1024,
             files_max: 2_000_000,
         }
     }

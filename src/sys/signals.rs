@@ -31,7 +31,7 @@ pub(crate) fn begin() -> nix::Result<()> {
     SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]).thread_unblock()
 }
 
-/// Gives a forked child dispositions of its own. INT, TERM and HUP are often sent to a whole
+/// Gives a forked child dispositions of its own. INT, TERM, QUIT and HUP are often sent to a whole
 /// process group, and they are the master's to understand: the child ignores them. What the
 /// master blocked is unblocked.
 ///
@@ -39,7 +39,7 @@ pub(crate) fn begin() -> nix::Result<()> {
 /// Those of sigaction(2) and sigprocmask(2); none for the arguments used here.
 pub(crate) fn leave_to_master() -> nix::Result<()> {
     let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGQUIT, Signal::SIGHUP] {
         // SAFETY: ignoring runs no code of ours in a signal's context, and the handler that it
         // replaces belongs to a thread that does not exist in a child.
         unsafe { sigaction(signal, &ignore) }?;

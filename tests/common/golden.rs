@@ -28,7 +28,7 @@ pub struct Case {
 }
 
 /// Files larger than this are not held by the site of the golden files.
-const INLINE_MAX: u64 = 1024;
+const MEMORY_FILE_MAX: u64 = 1024;
 
 /// Every golden file there is.
 pub fn pages() -> Vec<Page> {
@@ -47,7 +47,7 @@ impl Page {
         let cases: Vec<_> = parts.map(Case::read).collect();
         assert!(!cases.is_empty(), "{} has no cases", path.display());
         let own = preface.lines().filter_map(|line| line.strip_prefix("! "));
-        let held = format!("--inline-max={INLINE_MAX}");
+        let held = format!("--memory-file-max={MEMORY_FILE_MAX}");
         let args = own.map(ToOwned::to_owned).chain([held]).collect();
         Self { path, preface, args, cases }
     }

@@ -17,14 +17,15 @@ use tine::http::target::{Abnormal, encode, normalise};
 /// A head is understood at its last octet and not before, whatever follows it; and one that a
 /// proxy might read differently is not understood at all.
 pub fn request_parsing_is_sound(data: &[u8]) {
-    let limits = Limits { target_max: 64, head_max: 512, fields_max: 8, ..Limits::default() };
+    let limits =
+        Limits { target_max: 64, request_head_max: 512, header_count_max: 8, ..Limits::default() };
     let len_of = |bytes: &[u8]| {
         let mut slots = Slots::new();
         Request::parse(bytes, &mut slots, &limits).map(|parsed| parsed.map(|(_, len)| len))
     };
     let outcome = len_of(data);
     let Ok(Some(len)) = outcome else {
-        assert!(outcome != Ok(None) || data.len() < limits.head_max, "it waits for more");
+        assert!(outcome != Ok(None) || data.len() < limits.request_head_max, "it waits for more");
         return;
     };
     let head = &data[..len];
@@ -32,7 +33,7 @@ pub fn request_parsing_is_sound(data: &[u8]) {
     for cut in 0..len {
         assert_eq!(len_of(&head[..cut]), Ok(None), "it was understood before its end");
     }
-    assert!(len <= limits.head_max && head.ends_with(b"\r\n\r\n"));
+    assert!(len <= limits.request_head_max && head.ends_with(b"\r\n\r\n"));
     let text = String::from_utf8_lossy(head).to_ascii_lowercase();
     let lines: Vec<_> = text.trim_start_matches("\r\n").split("\r\n").collect();
     assert!(!lines.iter().any(|line| line.contains(['\r', '\n', '\0'])), "a line has two ends");

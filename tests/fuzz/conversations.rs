@@ -24,7 +24,7 @@ fn make_site() -> io::Result<Site> {
     write("a.txt", &[b'a'; 60])?;
     write("a.txt.br", b"br")?;
     write("large", &[b'l'; 300])?;
-    let limits = SiteLimits { inline_max: 100, ..SiteLimits::default() };
+    let limits = SiteLimits { memory_file_max: 100, ..SiteLimits::default() };
     let rules = Rules { limits, stand_in: Some(Path::new("a.txt").into()), ..Rules::default() };
     let job = Job::first(&rules, 2_000_000_000);
     let outcome = compile(Root::new(folder.path())?, &job, Site::default(), &mut |_| ());
@@ -36,7 +36,8 @@ fn make_site() -> io::Result<Site> {
 /// the bytes come, and however the answers go.
 pub fn conn_never_answers_twice(data: &[u8]) {
     let Some((&[step, share], bytes)) = data.split_first_chunk() else { return };
-    let limits = Limits { head_max: 1024, body_max: 64, fields_max: 12, ..Limits::default() };
+    let limits =
+        Limits { request_head_max: 1024, body_max: 64, header_count_max: 12, ..Limits::default() };
     let mut sim = Sim::new(&SITE, &limits);
     for piece in bytes.chunks(usize::from(step).max(1)) {
         sim.deliver(piece);

@@ -51,7 +51,7 @@ fn it_says_whether_it_is_alive_ready_and_started() {
 #[test]
 fn there_is_nothing_else_and_the_limits_are_those_of_the_other_port() {
     let folder = site();
-    let tine = serve(&folder, &["--target-max", "100", "--head-max", "1000"]);
+    let tine = serve(&folder, &["--target-max", "100", "--request-head-max", "1000"]);
     for (request, status) in [
         (get("/index.html"), 404),
         (get("/livez/"), 404),
@@ -82,7 +82,7 @@ fn there_is_nothing_else_and_the_limits_are_those_of_the_other_port() {
 #[test]
 fn a_look_is_asked_for_and_answered_with_what_it_came_to() {
     let folder = site();
-    let tine = serve(&folder, &["--watch", "off", "--rescan", "1h"]);
+    let tine = serve(&folder, &["--watch", "off", "--rescan-interval", "1h"]);
     let reload = || {
         let answer = tine.ask(post(""));
         (answer.status(), answer.text().to_owned())
@@ -105,7 +105,7 @@ fn a_look_is_asked_for_and_answered_with_what_it_came_to() {
 #[test]
 fn many_who_ask_at_once_are_answered_by_few_looks() {
     let folder = site();
-    let tine = serve(&folder, &["--watch", "off", "--rescan", "1h"]);
+    let tine = serve(&folder, &["--watch", "off", "--rescan-interval", "1h"]);
     folder.write("new.html", b"new");
     let mut clients: Vec<_> = (0..40).map(|_| Client::connect(tine.admin.unwrap())).collect();
     kill(tine.publisher(), Signal::SIGSTOP).unwrap();
@@ -135,7 +135,7 @@ fn a_page_of_somebody_else_cannot_ask_for_a_look() {
 #[test]
 fn when_all_workers_hang_it_is_not_ready_and_when_they_are_replaced_it_is() {
     let folder = site();
-    let tine = serve(&folder, &["--watchdog", "10s"]);
+    let tine = serve(&folder, &["--watchdog-timeout", "10s"]);
     let workers = tine.workers();
     workers.iter().for_each(|&worker| kill(worker, Signal::SIGSTOP).unwrap());
     let answer = until("it is not ready", || {
@@ -159,7 +159,7 @@ fn when_all_workers_hang_it_is_not_ready_and_when_they_are_replaced_it_is() {
 #[test]
 fn when_nobody_replaces_the_workers_it_is_not_alive() {
     let folder = site();
-    let tine = serve(&folder, &["--watchdog", "3s"]);
+    let tine = serve(&folder, &["--watchdog-timeout", "3s"]);
     let everybody = [vec![tine.publisher()], tine.workers()].concat();
     everybody.iter().for_each(|&pid| kill(pid, Signal::SIGSTOP).unwrap());
     // So that the leader is not replaced either.
@@ -180,7 +180,7 @@ fn when_nobody_replaces_the_workers_it_is_not_alive() {
 #[test]
 fn a_paused_container_is_alive_when_it_goes_on() {
     let folder = site();
-    let tine = serve(&folder, &["--watchdog", "3s"]);
+    let tine = serve(&folder, &["--watchdog-timeout", "3s"]);
     let admin = attendant(tine.master(), "tine-admin").expect("an admin");
     let everybody = [tine.everybody(), vec![admin]].concat();
     everybody.iter().for_each(|&pid| kill(pid, Signal::SIGSTOP).unwrap());
@@ -210,7 +210,8 @@ fn an_admin_that_dies_is_replaced_and_nobody_is_refused() {
 fn it_is_started_for_ever_once_it_has_served() {
     let folder = Folder::new(&[]);
     let root = folder.join("later");
-    let always = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--root-wait", "1h"];
+    let always =
+        ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--wait-for-root", "1h"];
     // It says where it is only once it serves; the admin is there before.
     let admin = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let mut waiting = command(&root);

@@ -31,10 +31,10 @@ fn coding(tine: &Tine, wish: &str) -> Option<String> {
 fn a_gzip_is_sent_held_or_not_and_is_the_file() {
     let body = body();
     let folder = site(&body);
-    for inline_max in ["10", "10KiB", "1MiB"] {
-        let tine = Tine::serve(&folder, &["--inline-max", inline_max]);
+    for memory_file_max in ["10", "10KiB", "1MiB"] {
+        let tine = Tine::serve(&folder, &["--memory-file-max", memory_file_max]);
         let answer = ask(&tine, "/a.txt", "br, gzip");
-        assert_eq!(answer.field("Content-Encoding"), Some("gzip"), "{inline_max}");
+        assert_eq!(answer.field("Content-Encoding"), Some("gzip"), "{memory_file_max}");
         assert_eq!(answer.field("Content-Type"), Some("text/plain; charset=utf-8"));
         assert_eq!(answer.field("Vary"), Some("Accept-Encoding"));
         folder.write("sent.gz", &answer.body);
@@ -56,18 +56,18 @@ fn a_gzip_that_was_left_behind_is_not_sent_however_new_it_looks() {
     let other = [&body[..body.len() - 1], b"!"].concat();
     folder.write("a.txt", &other);
     folder.date("a.txt.gz", 2_000_000_000);
-    let held = Tine::serve(&folder, &["--inline-max", "1MiB", "--gzip-max", "0"]);
+    let held = Tine::serve(&folder, &["--memory-file-max", "1MiB", "--gzip-max", "0"]);
     assert_eq!(ask(&held, "/a.txt", "gzip").body, other);
     // What it holds is not compared if the file is not held; its length and its age are.
-    let large = Tine::serve(&folder, &["--inline-max", "10", "--gzip-max", "0"]);
+    let large = Tine::serve(&folder, &["--memory-file-max", "10", "--gzip-max", "0"]);
     assert_eq!(coding(&large, "gzip").as_deref(), Some("gzip"));
     folder.date("a.txt", 1_500_000_100);
     folder.date("a.txt.gz", 1_500_000_000);
-    let large = Tine::serve(&folder, &["--inline-max", "10", "--gzip-max", "0"]);
+    let large = Tine::serve(&folder, &["--memory-file-max", "10", "--gzip-max", "0"]);
     assert_eq!(coding(&large, "gzip"), None);
     folder.write("a.txt", &other[1..]);
     folder.date("a.txt.gz", 2_000_000_000);
-    let large = Tine::serve(&folder, &["--inline-max", "10", "--gzip-max", "0"]);
+    let large = Tine::serve(&folder, &["--memory-file-max", "10", "--gzip-max", "0"]);
     assert_eq!(coding(&large, "gzip"), None);
 }
 
@@ -79,7 +79,7 @@ fn a_gzip_that_proves_itself_may_be_old_and_brotli_may_not() {
         folder.date("a.txt", own);
         folder.date("a.txt.gz", sibling);
         folder.date("a.txt.br", sibling);
-        coding(&Tine::serve(&folder, &["--inline-max", "1MiB"]), wish)
+        coding(&Tine::serve(&folder, &["--memory-file-max", "1MiB"]), wish)
     };
     assert_eq!(sent(1_500_000_000, 1_000_000_000, "br, gzip").as_deref(), Some("gzip"));
     assert_eq!(sent(1_500_000_000, 1_499_999_940, "br, gzip").as_deref(), Some("br"));
@@ -118,7 +118,7 @@ fn heads_of_siblings_are_held_while_the_memory_lasts() {
 fn a_folder_and_its_index_vary_alike_and_a_lone_sibling_is_a_file() {
     let folder = Folder::new(&[("docs/index.html", &body()), ("docs/index.html.br", b"br")]);
     folder.write("lone.gz", b"lone");
-    let tine = Tine::serve(&folder, &["--inline-max", "1MiB"]);
+    let tine = Tine::serve(&folder, &["--memory-file-max", "1MiB"]);
     for path in ["/docs/", "/docs/index.html"] {
         let answer = ask(&tine, path, "br");
         assert_eq!((answer.field("Content-Encoding"), answer.text()), (Some("br"), "br"));

@@ -63,7 +63,7 @@ fn orphaned_workers_serve_on_until_the_next_generation_is_ready() {
 #[test]
 fn a_worker_that_hangs_is_replaced_and_so_is_a_publisher() {
     let folder = site();
-    let tine = Tine::serve(&folder, &["--workers", "2", "--watchdog", "3s"]);
+    let tine = Tine::serve(&folder, &["--workers", "2", "--watchdog-timeout", "3s"]);
     let (publisher, workers) = (tine.publisher(), tine.workers());
     kill(workers[0], Signal::SIGSTOP).unwrap();
     let line = format!("worker {} gives no sign of life; killing it", workers[0]);
@@ -82,7 +82,7 @@ fn a_worker_that_hangs_is_replaced_and_so_is_a_publisher() {
 #[test]
 fn an_orphan_that_hangs_is_killed_too_and_nothing_outlives_tine() {
     let folder = site();
-    let mut tine = Tine::serve(&folder, &["--workers", "2", "--watchdog", "3s"]);
+    let mut tine = Tine::serve(&folder, &["--workers", "2", "--watchdog-timeout", "3s"]);
     let hung = tine.workers()[0];
     kill(hung, Signal::SIGSTOP).unwrap();
     kill(tine.publisher(), Signal::SIGKILL).unwrap();
@@ -103,7 +103,7 @@ fn an_orphan_that_hangs_is_killed_too_and_nothing_outlives_tine() {
 #[test]
 fn a_paused_container_must_kill_nobody() {
     let folder = site();
-    let mut tine = Tine::serve(&folder, &["--workers", "2", "--watchdog", "3s"]);
+    let mut tine = Tine::serve(&folder, &["--workers", "2", "--watchdog-timeout", "3s"]);
     let mut client = kept(&tine);
     let everybody = tine.everybody();
     for _ in 0..2 {

@@ -149,7 +149,7 @@ fn who_is_handed_to_a_generation_without_descriptors_is_not_lost() {
 fn a_download_without_a_descriptor_is_told_to_come_again() {
     let folder = site();
     folder.write("large.bin", &[1; 100]);
-    let args = ["--workers", "1", "--inline-max", "10", "--open-max", "0"];
+    let args = ["--workers", "1", "--memory-file-max", "10", "--open-files-max", "0"];
     let tine = start_as_oneself(&folder, &args);
     let worker = tine.workers()[0];
     let mut client = tine.connect();
@@ -180,7 +180,7 @@ fn more_files_than_allowed_are_a_mistake_and_no_crash_loop() {
     };
     let output = run("3").output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!((output.status.code(), said.lines().count()), (Some(100), 1), "{said}");
+    assert_eq!((output.status.code(), said.lines().count()), (Some(2), 1), "{said}");
     assert!(said.contains("more than 3 files and folders; raise --files-max"), "{said}");
     assert!(Tine::start(&mut run("4")).start_line.contains("(3 files,"));
 }

@@ -105,8 +105,8 @@ fn a_large_file_is_sent_whole_held_open_or_not() {
     for path in ["one", "two"] {
         folder.date(path, 1_000_000_000);
     }
-    for open_max in ["0", "1", "9"] {
-        let tine = Tine::serve(&folder, &["--open-max", open_max]);
+    for open_files_max in ["0", "1", "9"] {
+        let tine = Tine::serve(&folder, &["--open-files-max", open_files_max]);
         for path in ["/one", "/two"] {
             let answer = tine.get(path);
             assert_eq!(answer.status(), 200);
@@ -133,7 +133,7 @@ fn memory_is_for_the_smallest_and_the_rest_comes_from_disk() {
 #[test]
 fn a_file_that_was_replaced_is_sent_as_it_is_now() {
     let folder = Folder::new(&[("kept", &[1; 100]), ("named", &[1; 100])]);
-    let tine = Tine::serve(&folder, &["--inline-max", "10", "--open-max", "1"]);
+    let tine = Tine::serve(&folder, &["--memory-file-max", "10", "--open-files-max", "1"]);
     // The kept one is open still, and is what it was; the other one is looked up.
     for name in ["kept", "named"] {
         folder.write("new", &[2; 50]);
@@ -147,7 +147,7 @@ fn a_file_that_was_replaced_is_sent_as_it_is_now() {
 fn a_file_that_is_gone_or_leads_out_is_missing() {
     let page = b"<h1>nothing here</h1>";
     let folder = Folder::new(&[("big", &[1; 100]), ("404.html", page), ("other", &[1; 100])]);
-    let tine = Tine::serve(&folder, &["--inline-max", "30", "--open-max", "0"]);
+    let tine = Tine::serve(&folder, &["--memory-file-max", "30", "--open-files-max", "0"]);
     assert_eq!(tine.get("/big").status(), 200);
     fs::remove_file(folder.join("big")).unwrap();
     let assert_missing = || {
@@ -170,7 +170,7 @@ fn a_file_that_is_gone_or_leads_out_is_missing() {
 fn conditions_are_about_the_file_as_it_is_now() {
     let folder = Folder::new(&[("big", &[1; 100])]);
     folder.date("big", 1_000_000_000);
-    let tine = Tine::serve(&folder, &["--inline-max", "10"]);
+    let tine = Tine::serve(&folder, &["--memory-file-max", "10"]);
     let ask = |condition: &str| {
         let mut client = tine.connect();
         client.send(get("/big").replace("\r\n\r\n", &format!("\r\n{condition}\r\n\r\n")));
@@ -214,7 +214,7 @@ fn a_name_cannot_forge_a_line() {
 fn the_largest_sizes_there_are_change_nothing() {
     let folder = Folder::new(&[("a", b"a")]);
     let most = u64::MAX.to_string();
-    let args = ["--inline-max", &most, "--memory-max", &most, "--fields-max", &most];
+    let args = ["--memory-file-max", &most, "--memory-max", &most, "--header-count-max", &most];
     let tine = Tine::serve(&folder, &[&args[..], &["--body-max", &most]].concat());
     assert_eq!(tine.get("/a").text(), "a");
     let mut client = tine.connect();
@@ -225,7 +225,7 @@ fn the_largest_sizes_there_are_change_nothing() {
 #[test]
 fn a_file_that_grew_or_shrank_is_sent_with_its_length_of_now() {
     let folder = Folder::new(&[("log.txt", &[1; 100])]);
-    let tine = Tine::serve(&folder, &["--inline-max", "10"]);
+    let tine = Tine::serve(&folder, &["--memory-file-max", "10"]);
     let file = File::options().write(true).open(folder.join("log.txt")).unwrap();
     for len in [150, 70, 0] {
         file.set_len(len).unwrap();
@@ -292,7 +292,7 @@ fn a_file_has_a_date_only_once_its_second_is_over() {
     for name in ["held", "large"] {
         folder.date(name, tomorrow);
     }
-    let tine = Tine::serve(&folder, &["--inline-max", "10"]);
+    let tine = Tine::serve(&folder, &["--memory-file-max", "10"]);
     for path in ["/held", "/large"] {
         assert_eq!(tine.get(path).field("Last-Modified"), None, "{path}");
     }

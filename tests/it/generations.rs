@@ -75,7 +75,7 @@ fn connections_go_over_to_the_next_generation_with_what_they_have_sent() {
 fn requests_in_a_pile_are_answered_in_order_across_a_change() {
     const PILE: usize = 200;
     let folder = volume();
-    let tine = Tine::serve(&folder, &["--workers", "2", "--settle", "1ms"]);
+    let tine = Tine::serve(&folder, &["--workers", "2", "--reload-debounce", "1ms"]);
     let (mut client, is_over) = (tine.connect(), AtomicBool::new(false));
     thread::scope(|scope| {
         let _over = Over(&is_over);
@@ -132,9 +132,9 @@ fn a_folder_that_is_gone_is_served_on_and_its_return_is_noticed() {
 #[test]
 fn what_comes_into_a_folder_that_was_empty_or_is_another_one_is_noticed() {
     let folder = Folder::new(&[("a.txt", b"1"), ("livez", b"hidden")]);
-    let tine = Tine::serve(&folder, &["--rescan", "1h"]);
+    let tine = Tine::serve(&folder, &["--rescan-interval", "1h"]);
     fs::create_dir(folder.join("new")).unwrap();
-    // Longer than it takes to settle: the folder is looked at while there is nothing in it.
+    // Longer than `--reload-debounce`: the folder is looked at while there is nothing in it.
     pass(Duration::from_millis(500));
     fs::write(folder.join("new/b.txt"), b"2").unwrap();
     await_text(&tine, "/new/b.txt", "2");
@@ -156,7 +156,7 @@ fn what_comes_into_a_folder_that_was_empty_or_is_another_one_is_noticed() {
 #[test]
 fn without_a_notice_it_looks_by_itself_and_when_told_to() {
     let folder = Folder::new(&[("a.txt", b"1")]);
-    let tine = Tine::serve(&folder, &["--watch", "off", "--rescan", "1h"]);
+    let tine = Tine::serve(&folder, &["--watch", "off", "--rescan-interval", "1h"]);
     folder.write("a.txt", b"2");
     pass(Duration::from_millis(500));
     assert_eq!(tine.get("/a.txt").text(), "1");
@@ -165,7 +165,7 @@ fn without_a_notice_it_looks_by_itself_and_when_told_to() {
     tine.signal(Signal::SIGHUP);
     tine.wait_for_line("nothing new in ");
     drop(tine);
-    let tine = Tine::serve(&folder, &["--watch", "off", "--rescan", "100ms"]);
+    let tine = Tine::serve(&folder, &["--watch", "off", "--rescan-interval", "100ms"]);
     folder.write("a.txt", b"3");
     await_text(&tine, "/a.txt", "3");
 }
@@ -176,7 +176,7 @@ fn what_is_written_in_place_is_served_in_whole_versions() {
     let version = |number: usize| format!("{number:08} ").repeat(1_000);
     let folder = Folder::new(&[("a.txt", version(0).as_bytes())]);
     // Longer than a busy machine lets a writer wait in the middle of a version.
-    let tine = Tine::serve(&folder, &["--workers", "1", "--settle", "2s"]);
+    let tine = Tine::serve(&folder, &["--workers", "1", "--reload-debounce", "2s"]);
     let (address, is_over, written) = (tine.address, AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
         let _over = Over(&is_over);
@@ -240,7 +240,7 @@ fn a_missing_folder_is_waited_for_if_that_is_wanted() {
         let mut command = command(&folder.join("site"));
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let listen = port.to_string();
-        command.args(["--listen", &listen, "--workers", "1", "--root-wait", wait]);
+        command.args(["--listen", &listen, "--workers", "1", "--wait-for-root", wait]);
         (command, port)
     };
     let (mut command, address) = start("20s");
@@ -270,7 +270,7 @@ fn a_missing_folder_is_waited_for_if_that_is_wanted() {
     fs::remove_dir_all(folder.join("site")).unwrap();
     let (mut command, _) = start("1s");
     let output = command.output().unwrap();
-    assert_eq!(output.status.code(), Some(100));
+    assert_eq!(output.status.code(), Some(2));
 }
 
 #[test]
@@ -278,7 +278,8 @@ fn names_made_from_content_are_served_for_a_while_after_their_files() {
     let (chunk, bundle) = ("assets/chunk-BkR3xY9z.js", "assets/index-4f2a9c1b.js");
     let folder = Folder::new(&[("index.html", b"1"), (chunk, b"chunk"), ("a.js", b"a")]);
     folder.write(bundle, &[b' '; 100_000]);
-    let tine = Tine::serve(&folder, &["--retire-after", "1500ms", "--rescan", "500ms"]);
+    let tine =
+        Tine::serve(&folder, &["--keep-removed-assets", "1500ms", "--rescan-interval", "500ms"]);
     let statuses = |tine: &Tine| {
         let paths = [chunk, bundle, "a.js"].map(|path| format!("/{path}"));
         paths.map(|path| tine.get(&path).status())
@@ -295,7 +296,7 @@ fn names_made_from_content_are_served_for_a_while_after_their_files() {
     until("the time is over", || (statuses(&tine) == [404; 3]).then_some(()));
 
     folder.write(chunk, b"chunk");
-    let tine = Tine::serve(&folder, &["--retire-after", "0s"]);
+    let tine = Tine::serve(&folder, &["--keep-removed-assets", "0s"]);
     fs::remove_file(folder.join(chunk)).unwrap();
     until("it is gone", || (tine.get(&format!("/{chunk}")).status() == 404).then_some(()));
 }
@@ -339,7 +340,7 @@ fn texts_travel_as_gzip_and_what_has_not_changed_is_not_packed_again() {
 #[test]
 fn a_large_file_has_a_tag_for_as_long_as_it_is_what_it_was() {
     let folder = Folder::new(&[("large.bin", &[1; 200_000])]);
-    let tine = Tine::serve(&folder, &["--watch", "off", "--rescan", "1h"]);
+    let tine = Tine::serve(&folder, &["--watch", "off", "--rescan-interval", "1h"]);
     let ask = |fields: &str| {
         let mut client = tine.connect();
         client.send(format!("GET /large.bin HTTP/1.1\r\nHost: x\r\n{fields}\r\n"));

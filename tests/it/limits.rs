@@ -25,8 +25,16 @@ fn outcome(tine: &Tine, bytes: &str) -> String {
 #[test]
 fn sizes_are_bounded() {
     let folder = site();
-    let args =
-        ["--target-max", "100", "--head-max", "300", "--fields-max", "3", "--body-max", "10"];
+    let args = [
+        "--target-max",
+        "100",
+        "--request-head-max",
+        "300",
+        "--header-count-max",
+        "3",
+        "--body-max",
+        "10",
+    ];
     let tine = Tine::serve(&folder, &args);
     let request = |target: usize, fields: &str| {
         format!("GET /{} HTTP/1.1\r\nHost: x\r\n{fields}\r\n", "a".repeat(target - 1))

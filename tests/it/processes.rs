@@ -45,7 +45,7 @@ fn kind_of(target: &Path) -> String {
 #[test]
 fn nobody_holds_a_descriptor_without_a_use_for_it() {
     let folder = site();
-    let tine = Tine::serve(&folder, &["--inline-max", "10", "--workers", "2"]);
+    let tine = Tine::serve(&folder, &["--memory-file-max", "10", "--workers", "2"]);
     let expect = |pid, expected: &[(&str, usize)]| {
         let expected = expected.iter().map(|&(kind, count)| (kind.to_owned(), count)).collect();
         // A process that was just forked still drops what its parent held.

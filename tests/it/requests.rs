@@ -23,11 +23,11 @@ fn the_root_answers_its_index_and_a_missing_file_the_old_words() {
 #[test]
 fn the_sites_own_page_for_what_is_missing_wins() {
     let page = b"<h1>nothing here</h1>";
-    for inline_max in ["64KiB", "5"] {
+    for memory_file_max in ["64KiB", "5"] {
         let folder = Folder::new(&[("404.html", page), ("sub/404.html", b"x")]);
-        let tine = Tine::serve(&folder, &["--inline-max", inline_max]);
+        let tine = Tine::serve(&folder, &["--memory-file-max", memory_file_max]);
         let missing = tine.get("/sub/missing");
-        assert_eq!((missing.status(), &*missing.body), (404, &page[..]), "{inline_max}");
+        assert_eq!((missing.status(), &*missing.body), (404, &page[..]), "{memory_file_max}");
         assert_eq!(missing.field("Content-Type"), Some("text/html; charset=utf-8"));
         assert_eq!(missing.field("Cache-Control"), Some("no-store"));
         assert_eq!(missing.field("ETag"), None);

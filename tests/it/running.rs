@@ -54,18 +54,18 @@ fn each_mistake_is_one_line_and_an_exit_code() {
     let folder = Folder::new(&[("file", b"")]);
     let file = folder.join("file");
     let nowhere = folder.join("nowhere");
-    assert_failure(&mut command(&nowhere), 100, &["no folder", "nowhere", "tine FOLDER"]);
-    assert_failure(&mut command(&file), 100, &["file is no folder", "name the folder"]);
+    assert_failure(&mut command(&nowhere), 2, &["no folder", "nowhere", "tine FOLDER"]);
+    assert_failure(&mut command(&file), 2, &["file is no folder", "name the folder"]);
     let with = |args: &[&str]| {
         let mut command = command(folder.path());
         command.args(args);
         command
     };
-    assert_failure(&mut with(&["--idle-timeout", "x"]), 100, &["--idle-timeout", "write 10s"]);
-    assert_failure(&mut with(&["--inline-max", "x"]), 100, &["--inline-max", "64KiB"]);
-    assert_failure(&mut with(&["--nonsense"]), 100, &["--nonsense", "--help"]);
+    assert_failure(&mut with(&["--idle-timeout", "x"]), 2, &["--idle-timeout", "write 10s"]);
+    assert_failure(&mut with(&["--memory-file-max", "x"]), 2, &["--memory-file-max", "64KiB"]);
+    assert_failure(&mut with(&["--nonsense"]), 2, &["--nonsense", "--help"]);
     let elsewhere = ["--listen", "203.0.113.1:80"];
-    assert_failure(&mut with(&elsewhere), 111, &["203.0.113.1:80", "not have that address"]);
+    assert_failure(&mut with(&elsewhere), 1, &["203.0.113.1:80", "not have that address"]);
 }
 
 #[test]
@@ -75,11 +75,11 @@ fn a_port_that_is_taken_is_said_also_if_tine_has_it() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let mut second = command(folder.path());
-    assert_failure(second.args(["--listen", &address]), 111, &[&address, words[0], words[1]]);
+    assert_failure(second.args(["--listen", &address]), 1, &[&address, words[0], words[1]]);
     let tine = Tine::serve(&folder, &[]);
     let address = tine.address.to_string();
     let mut second = command(folder.path());
-    assert_failure(second.args(["--listen", &address]), 111, &[&address, words[0], words[1]]);
+    assert_failure(second.args(["--listen", &address]), 1, &[&address, words[0], words[1]]);
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn a_port_without_the_right_to_it_is_said() {
         command(folder.path())
     };
     let words = ["127.0.0.1:1", "below 1024", "CAP_NET_BIND_SERVICE"];
-    assert_failure(command.args(["--listen", "127.0.0.1:1"]), 111, &words);
+    assert_failure(command.args(["--listen", "127.0.0.1:1"]), 1, &words);
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn it_serves_as_somebody_else_who_could_not_have_opened_the_folder() {
         let words = ["cannot become user 65532:65532", "--user"];
         let mut command = command(folder.path());
         command.args(["--listen", "127.0.0.1:0", "--user", "65532"]);
-        return assert_failure(&mut command, 111, &words);
+        return assert_failure(&mut command, 1, &words);
     }
     use std::os::unix::fs::PermissionsExt as _;
     let closed = Folder::new(&[("site/a", b"a")]);
@@ -186,7 +186,7 @@ fn it_serves_as_somebody_else_who_could_not_have_opened_the_folder() {
     let own = Folder::new(&[]);
     fs::set_permissions(own.path(), fs::Permissions::from_mode(0o700)).unwrap();
     let words = ["cannot read the folder", "as user 65532", "chmod o+rx"];
-    assert_failure(command(own.path()).args(["--listen", "127.0.0.1:0"]), 100, &words);
+    assert_failure(command(own.path()).args(["--listen", "127.0.0.1:0"]), 2, &words);
 }
 
 #[test]

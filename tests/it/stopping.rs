@@ -163,7 +163,35 @@ fn the_second_signal_ends_it_at_once() {
         TcpStream::connect_timeout(&tine.address, Duration::from_secs(5)).err()
     });
     tine.signal(Signal::SIGTERM);
-    assert_eq!(tine.wait().code(), Some(111));
+    assert_eq!(tine.wait().code(), Some(1));
+    let said = tine.rest_of_lines();
+    assert_eq!(said.last().unwrap(), "tine: ended at once by a second signal");
+}
+
+#[test]
+fn sigquit_starts_a_graceful_shutdown() {
+    let folder = site();
+    let mut tine = Tine::serve(&folder, &[]);
+    let mut download = begin_download(&tine);
+    // The children ignore it: a terminal sends it to the whole process group.
+    tine.workers().iter().for_each(|&worker| kill(worker, Signal::SIGQUIT).unwrap());
+    kill(tine.publisher(), Signal::SIGQUIT).unwrap();
+    tine.signal(Signal::SIGQUIT);
+    assert!(download.rest().len() > BIG - 1);
+    tine.ends_well();
+}
+
+#[test]
+fn second_sigquit_ends_it_at_once() {
+    let folder = site();
+    let mut tine = Tine::serve(&folder, &["--drain-timeout", "1h"]);
+    let _download = begin_download(&tine);
+    tine.signal(Signal::SIGQUIT);
+    until("the listener has ended", || {
+        TcpStream::connect_timeout(&tine.address, Duration::from_secs(5)).err()
+    });
+    tine.signal(Signal::SIGQUIT);
+    assert_eq!(tine.wait().code(), Some(1));
     let said = tine.rest_of_lines();
     assert_eq!(said.last().unwrap(), "tine: ended at once by a second signal");
 }
@@ -249,9 +277,12 @@ fn a_hangup_without_a_terminals_end_changes_nothing() {
 #[test]
 fn control_c_drains_although_everybody_gets_it() {
     let folder = site();
-    let (mut tine, mut terminal) = at_a_terminal(&folder, &[]);
-    let mut download = begin_download(&tine);
-    terminal.write_all(b"\x03").unwrap();
-    assert!(download.rest().len() > BIG - 1);
-    tine.ends_well();
+    // SIGINT, and SIGQUIT by Ctrl-\.
+    for key in [b"\x03", b"\x1c"] {
+        let (mut tine, mut terminal) = at_a_terminal(&folder, &[]);
+        let mut download = begin_download(&tine);
+        terminal.write_all(key).unwrap();
+        assert!(download.rest().len() > BIG - 1);
+        tine.ends_well();
+    }
 }

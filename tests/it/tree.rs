@@ -69,7 +69,7 @@ fn every_file_of_a_real_tree_comes_back_byte_for_byte() {
 
 #[test]
 fn the_same_with_nothing_held_and_few_kept_open() {
-    compare(&["--inline-max", "0", "--open-max", "10"]);
+    compare(&["--memory-file-max", "0", "--open-files-max", "10"]);
 }
 
 #[test]
@@ -114,7 +114,8 @@ fn what_comes_and_goes_while_it_is_read_is_there_or_not() {
             }
         });
         for _ in 0..20 {
-            let args = ["--listen", "127.0.0.1:0", "--inline-max", "500", "--open-max", "3"];
+            let args =
+                ["--listen", "127.0.0.1:0", "--memory-file-max", "500", "--open-files-max", "3"];
             let tine = Tine::begin(command(folder.path()).args(args));
             assert_eq!(tine.get("/stays/").text(), "here");
             let answer = tine.get("/comes-7/sub/page.html");

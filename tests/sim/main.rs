@@ -57,8 +57,8 @@ fn grounds() -> (TempDir, Vec<Ground>) {
         let Ok(Command::Serve(config, _)) = cli::parse(args, []) else {
             panic!("{:?} has other arguments", page.path);
         };
-        let (inline_max, gzip_max) = (config.inline_max, config.gzip_max);
-        let limits = SiteLimits { inline_max, gzip_max, ..SiteLimits::default() };
+        let (memory_file_max, gzip_max) = (config.memory_file_max, config.gzip_max);
+        let limits = SiteLimits { memory_file_max, gzip_max, ..SiteLimits::default() };
         let (stand_in, extra, health) = (config.spa, config.extra, config.health);
         let rules = Rules { limits, stand_in, extra, health, ..Rules::default() };
         let (root, job) = (Root::new(folder.path()).unwrap(), Job::first(&rules, 2_000_000_000));

@@ -9,8 +9,8 @@ use tine::succession::{Action, End, Event, Pace, Succession};
 use crate::for_each_seed;
 
 const PACE: Pace = Pace {
-    settle: Duration::from_millis(100),
-    rescan: Duration::from_secs(3600),
+    reload_debounce: Duration::from_millis(100),
+    rescan_interval: Duration::from_secs(3600),
     crowd_max: Duration::from_secs(20),
 };
 
@@ -157,7 +157,7 @@ fn whoever_dies_one_leads_and_no_change_is_lost() {
         }
         // Longer than any wait after a death, and any pause behind a long look; the rescan is not
         // needed for it.
-        let end = world.now + PACE.rescan / 2;
+        let end = world.now + PACE.rescan_interval / 2;
         while world.serving != world.disk && world.now < end {
             world.heed_line();
             world.act();

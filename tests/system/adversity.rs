@@ -26,9 +26,10 @@ fn without_proc_it_says_what_it_cannot_see() {
     fs::copy(PROGRAM, folder.join("tine")).unwrap();
     let mut command = Command::new("/usr/sbin/chroot");
     command.arg(folder.path()).args(["/tine", "/html", "--listen", "127.0.0.1:0"]).env_clear();
-    command.args(["--admin-listen", "127.0.0.1:0", "--log", "off", "--rescan", "300ms"]);
+    command.args(["--admin-listen", "127.0.0.1:0", "--log", "off", "--rescan-interval", "300ms"]);
     let tine = Tine::start(command.stdin(Stdio::null()).stdout(Stdio::null()));
-    let warning = "some changes are noticed only every 300ms (--rescan): /proc is not there";
+    let warning =
+        "some changes are noticed only every 300ms (--rescan-interval): /proc is not there";
     assert!(tine.warnings.iter().any(|line| line.contains(warning)), "{:?}", tine.warnings);
     folder.write("html/a.txt", b"2");
     until("it is served", || (tine.get("/a.txt").text() == "2").then_some(()));

@@ -15,9 +15,9 @@ fn body() -> Vec<u8> {
 /// Runs a program that is to go on with half a download, and compares what it comes to.
 fn resume(program: &str, args: &[&str]) {
     let body = body();
-    for inline_max in ["64KiB", "8MiB"] {
+    for memory_file_max in ["64KiB", "8MiB"] {
         let folder = Folder::new(&[("file.bin", &body)]);
-        let tine = Tine::serve(&folder, &["--inline-max", inline_max]);
+        let tine = Tine::serve(&folder, &["--memory-file-max", memory_file_max]);
         let target = Folder::new(&[("file.bin", &body[..1_234_567])]);
         let url = format!("http://{}/file.bin", tine.address);
         let status = Command::new(program).args(args).arg(&url).current_dir(target.path()).status();
@@ -59,7 +59,7 @@ fn a_file_that_changed_meanwhile_is_not_gone_on_with() {
     let body = body();
     let folder = Folder::new(&[("file.bin", &body)]);
     folder.date("file.bin", 1_400_000_000);
-    let held = Tine::serve(&folder, &["--inline-max", "8MiB"]);
+    let held = Tine::serve(&folder, &["--memory-file-max", "8MiB"]);
     let etag = held.get("/file.bin").field("ETag").unwrap().to_owned();
     let part = ask_if(&held, &etag);
     assert_eq!((part.status(), &part.body[..]), (206, &body[1000..1010]));

@@ -50,7 +50,10 @@ fn five_thousand_connections_live_through_twenty_swaps() {
 fn after_hundreds_of_generations_everything_is_where_it_was() {
     let generations = 100 * budget(1).as_secs() * 5;
     let folder = volume();
-    let tine = Tine::serve(&folder, &["--workers", "2", "--settle", "1ms", "--retire-after", "0s"]);
+    let tine = Tine::serve(
+        &folder,
+        &["--workers", "2", "--reload-debounce", "1ms", "--keep-removed-assets", "0s"],
+    );
     let look = || {
         tine.wait_for_one_generation();
         let publisher = tine.publisher();
@@ -157,7 +160,7 @@ fn changes_without_end_beside_long_downloads_gather_and_leave_one_generation() {
     let folder = volume();
     // Too large for a tag: to read it would make a look a long one, and put off the next ones.
     fs::File::create(folder.join("huge.bin")).unwrap().set_len((1 << 30) + 1).unwrap();
-    let args = ["--workers", "2", "--settle", "10ms", "--drain-timeout", "5s"];
+    let args = ["--workers", "2", "--reload-debounce", "10ms", "--drain-timeout", "5s"];
     let tine = Tine::serve(&folder, &args);
     let (end, mut version, mut downloads) = (Instant::now() + budget(10), 0, Vec::new());
     while Instant::now() < end {
@@ -184,9 +187,9 @@ fn where_not_all_can_be_watched_it_says_so_once_and_looks_by_itself() {
     let mut command = std::process::Command::new("unshare");
     command.args(["--user", "--map-root-user", "sh", "-c", script, "sh", PROGRAM]);
     command.arg(folder.path()).args(["--log", "off", "--admin-listen", "off"]).env_clear();
-    let args = ["--listen", "127.0.0.1:0", "--user", "0:0", "--rescan", "300ms"];
+    let args = ["--listen", "127.0.0.1:0", "--user", "0:0", "--rescan-interval", "300ms"];
     let tine = Tine::start(command.args(args).stdin(std::process::Stdio::null()));
-    let warning = "some changes are noticed only every 300ms (--rescan): no more watches";
+    let warning = "some changes are noticed only every 300ms (--rescan-interval): no more watches";
     assert!(tine.warnings.iter().any(|line| line.contains(warning)), "{:?}", tine.warnings);
     for text in ["2", "3"] {
         folder.write("c/a.txt", text.as_bytes());

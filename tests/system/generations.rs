@@ -258,7 +258,7 @@ fn killed_in_the_middle_of_flips_nobody_sees_a_wrong_body_and_no_flip_is_lost() 
 fn more_connections_than_fit_the_way_see_no_older_version() {
     const KEPT: usize = 3_000;
     let folder = volume();
-    let tine = Tine::serve(&folder, &["--workers", "1", "--settle", "10ms"]);
+    let tine = Tine::serve(&folder, &["--workers", "1", "--reload-debounce", "10ms"]);
     let mut clients: Vec<Client> = (0..KEPT).map(|_| tine.connect()).collect();
     let ask = |client: &mut Client| -> u64 {
         client.send(get("/0.txt"));

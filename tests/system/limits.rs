@@ -73,7 +73,7 @@ fn at_the_process_limit_it_serves_with_fewer_and_tries_again() {
 fn a_frozen_group_thaws_without_a_death() {
     let folder = site();
     let group = Group::new("freezer");
-    let mut tine = start(&group, &folder, &["--workers", "2", "--watchdog", "3s"]);
+    let mut tine = start(&group, &folder, &["--workers", "2", "--watchdog-timeout", "3s"]);
     let everybody = tine.everybody();
     for _ in 0..3 {
         group.freeze(true);

@@ -330,7 +330,7 @@ fn counters_never_fall_whoever_dies() {
 #[test]
 fn who_asks_for_a_look_that_does_not_end_is_told_so() {
     let folder = site();
-    let tine = serve(&folder, &["--watchdog", "1h"], Stdio::null());
+    let tine = serve(&folder, &["--watchdog-timeout", "1h"], Stdio::null());
     let leader = tine.publisher();
     kill(leader, Signal::SIGSTOP).unwrap();
     let mut client = Client::connect(tine.admin.unwrap());

@@ -128,7 +128,7 @@ fn mount(folder: &Folder, place: &str) -> String {
 fn start_late(without: Without) -> Pod {
     let late = Arc::new(Folder::new(&[]));
     let mount = mount(&late, "/late");
-    let more = [&*mount, "--env=TINE_ROOT=/late/html", "--env=TINE_ROOT_WAIT=1m"];
+    let more = [&*mount, "--env=TINE_ROOT=/late/html", "--env=TINE_WAIT_FOR_ROOT=1m"];
     let mut pod = Pod::start(without, &more);
     pod._late = Some(Arc::clone(&late));
     thread::spawn(move || {

@@ -91,7 +91,8 @@ fn methods_are_tokens_with_case() {
 
 #[test]
 fn sizes_are_bounded_while_they_are_still_coming_in() {
-    let limits = Limits { target_max: 50, head_max: 100, fields_max: 3, ..Limits::default() };
+    let limits =
+        Limits { target_max: 50, request_head_max: 100, header_count_max: 3, ..Limits::default() };
     let parse = |text: &str| {
         Request::parse(text.as_bytes(), &mut Slots::new(), &limits).map(|parsed| parsed.is_some())
     };

@@ -48,7 +48,7 @@ pub(super) fn check_readable(root: &Root, path: &Path) -> Result<(), Failure> {
     })
 }
 
-/// Has ctrlc's thread count INT and TERM; it cannot tell which came.
+/// Has ctrlc's thread count INT and TERM; it cannot tell which came. QUIT comes by the signalfd.
 pub(super) fn count_stops(waker: &Arc<Waker>) -> Result<Arc<AtomicU32>, Failure> {
     let stops = Arc::new(AtomicU32::new(0));
     let (counter, waker) = (Arc::clone(&stops), Arc::downgrade(waker));
@@ -95,5 +95,5 @@ pub(super) fn crew(
     if has_admin {
         posts.push(Post { role: Role::Admin, watch: Watch::FromBirth });
     }
-    Crew::new(posts, config.watchdog, own, Rc::clone(log), now).on_line()
+    Crew::new(posts, config.watchdog_timeout, own, Rc::clone(log), now).on_line()
 }
