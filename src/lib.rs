@@ -10,6 +10,7 @@ pub mod board;
 pub mod cli;
 pub mod config;
 pub mod conn;
+pub mod control;
 pub mod failure;
 pub mod figures;
 pub mod healthcheck;

@@ -4,8 +4,10 @@
 
 mod codings;
 mod conditions;
+mod layout;
 mod printing;
 mod ranges;
+mod space;
 
 use tine::http::fields::{Fields, Slots};
 
