@@ -2,7 +2,7 @@
 # Everything is compiled on the builder's own architecture, for whichever is asked for:
 # docker buildx build --platform linux/amd64,linux/arm64 -t tine .
 FROM --platform=$BUILDPLATFORM docker.io/library/rust:1.95.0-slim-bookworm AS build
-# One place, whatever the base image has, since the binary names it where it panics.
+# One place in every base image, since a panic message of the binary contains it.
 ENV CARGO_HOME=/cargo
 WORKDIR /src
 RUN rustup target add x86_64-unknown-linux-musl aarch64-unknown-linux-musl
@@ -12,7 +12,7 @@ COPY Cargo.toml Cargo.lock build.rs ./
 COPY .cargo .cargo
 COPY src src
 COPY html html
-# amd64 or arm64, as the builder says; on a builder that says nothing, its own.
+# amd64 or arm64, as the builder sets it; else the builder's own.
 ARG TARGETARCH
 # The time of every file in the image, in seconds since 1970: tine takes this one for none.
 ARG SOURCE_DATE_EPOCH=0
@@ -39,9 +39,9 @@ LABEL org.opencontainers.image.title="tine" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="0.1.0"
 COPY --from=build /out/ /
-# Anybody may run it; who has no name needs a number.
+# Any user may run it; there is no /etc/passwd, so it is a number.
 USER 65532:65532
-# Variables and not arguments, so that arguments add to them. How tine is, is asked from outside.
+# Variables and not arguments, so that arguments add to them. Probes and metrics are read from outside the container.
 ENV TINE_ROOT=/html \
     TINE_ADMIN_LISTEN=[::]:7789
 EXPOSE 7788 7789

@@ -70,6 +70,13 @@ tree() { # PID: it and all its descendants
     for child in $(cat "/proc/$1/task/$1/children" 2>/dev/null); do tree "$child"; done
 }
 
+named() { # PID NAME: the first of its descendants with that name
+    local pid
+    for pid in $(tree "$1"); do
+        [ "$(cat "/proc/$pid/comm")" != "$2" ] || { echo "$pid"; return; }
+    done
+}
+
 pss() { # PID: KiB of it and its descendants, what they share counted once
     local pid sum=0
     for pid in $(tree "$1"); do
@@ -81,7 +88,7 @@ pss() { # PID: KiB of it and its descendants, what they share counted once
 cpu_ns() { # PID: CPU time that it and its descendants have had so far
     local pid sum=0 ran
     for pid in $(tree "$1"); do
-        # A successor may just have ended.
+        # One of them may just have ended.
         { read -r ran _ <"/proc/$pid/schedstat"; } 2>/dev/null || continue
         sum=$((sum + ran))
     done

@@ -9,11 +9,11 @@ mod pulse;
 mod usage;
 
 use crate::answer::{Plan, Reply};
-use crate::board::{Board, Outcome, Phase};
 use crate::http::method::Method;
 use crate::http::request::{Expectation, Request};
 use crate::http::status::Status;
 use crate::http::target::{Locator, Target};
+use crate::scoreboard::{Phase, ReloadResult, Scoreboard};
 
 use checks::Probe;
 pub use history::History;
@@ -37,7 +37,7 @@ pub struct Setup {
     pub root: String,
     /// The architecture that it runs on.
     pub arch: &'static str,
-    /// How many workers a generation has.
+    /// How many workers there should be.
     pub workers: usize,
     /// Most connections of each.
     pub connections_max: usize,
@@ -50,7 +50,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Most connections of a generation.
+    /// Most connections of all workers.
     fn connections(&self) -> usize {
         self.workers.saturating_mul(self.connections_max)
     }
@@ -59,7 +59,7 @@ impl Setup {
 /// What can be seen from here at one moment.
 pub struct View<'v> {
     /// What the processes say.
-    pub board: Board<'v>,
+    pub board: Scoreboard<'v>,
     /// Whose heart beats.
     pub pulse: &'v Pulse,
     /// What was a moment ago.
@@ -122,26 +122,27 @@ impl View<'_> {
         if says("origin") || says("sec-fetch-site") {
             return Reply::Error(Status::Forbidden);
         }
-        if self.board.phase() != Phase::Serving {
+        if self.board.control().phase() != Phase::Serving {
             return Reply::Error(Status::ServiceUnavailable);
         }
         Reply::Awaited
     }
 }
 
-/// The answer to the request for a look with this number, once it is known.
-pub fn outcome_of(number: u64, board: Board<'_>) -> Option<Reply<'static>> {
-    let (settled, outcome) = board.settled();
-    if settled < number {
+/// The answer to the reload request with this number, once it is known.
+pub fn result_of(number: u64, board: Scoreboard<'_>) -> Option<Reply<'static>> {
+    let (requests, result) = board.compiler().result();
+    if requests < number {
         return None;
     }
-    let (status, text) = match outcome {
-        Outcome::Ready => (Status::Ok, format!("ready: generation {}\n", board.serving())),
-        Outcome::Unchanged | Outcome::None => {
-            (Status::Ok, format!("unchanged: generation {}\n", board.serving()))
+    let generation = board.generation();
+    let (status, text) = match result {
+        ReloadResult::Published => (Status::Ok, format!("ready: generation {generation}\n")),
+        ReloadResult::Unchanged | ReloadResult::Pending => {
+            (Status::Ok, format!("unchanged: generation {generation}\n"))
         }
-        Outcome::Refused | Outcome::LostIndex => {
-            (Status::Conflict, format!("refused: {}\n", board.reason()))
+        ReloadResult::Refused | ReloadResult::IndexLost => {
+            (Status::Conflict, format!("refused: {}\n", board.compiler().reason()))
         }
     };
     Some(Reply::Made(status, TEXT, text.into_bytes()))

@@ -1,5 +1,5 @@
-//! The decision: what a request is answered with, as a value. Only a file that is not held is
-//! decided about once more, when it is open ([`Plan::settle`]).
+//! The decision: what a request is answered with, as a value. Only a file on disk is decided about
+//! once more, when it is open ([`Plan::with_file`]).
 
 use std::io;
 use std::ops::Range;
@@ -17,7 +17,7 @@ use crate::http::range::{Asked, Extent};
 use crate::http::request::{Expectation, Persistence, Request};
 use crate::http::status::Status;
 use crate::http::target::{self, Abnormal, Locator, Target};
-use crate::site::{Content, Facts, Found, Large, Opened, Pick, Probe, Site};
+use crate::site::{Asset, Content, DiskFile, FileStat, Probe, Route, Selected, Site};
 
 /// What to answer. The status follows from the reply; it is never set.
 #[derive(Debug)]
@@ -36,26 +36,26 @@ pub const METHODS: &str = "GET, HEAD, OPTIONS";
 /// The kinds of answer.
 #[derive(Debug)]
 pub enum Reply<'s> {
-    /// A file that is not held: what it is now decides, see [`Plan::settle`].
-    AsFound(Pick<'s>, Conditions, Option<Box<Asked>>),
+    /// A file on disk: what it is now decides, see [`Plan::with_file`].
+    NeedsFile(Selected<'s>, Conditions, Option<Box<Asked>>),
     /// A file: 200.
-    Whole(Pick<'s>),
+    Whole(Selected<'s>),
     /// A part of a file: 206.
-    Part(Pick<'s>, Range<u64>),
+    Part(Selected<'s>, Range<u64>),
     /// Several parts of a file: 206 as multipart/byteranges.
-    Parts(Pick<'s>, Box<[Range<u64>]>),
+    Parts(Selected<'s>, Box<[Range<u64>]>),
     /// No part that there is of a file of this size: 416.
-    Unsatisfiable(Pick<'s>, u64),
+    Unsatisfiable(Selected<'s>, u64),
     /// The client has it: 304.
-    Unchanged(Pick<'s>, Validators),
+    Unchanged(Selected<'s>, Validators),
     /// The client wanted another one: 412.
-    Failed(Pick<'s>),
+    Failed(Selected<'s>),
     /// The page that answers for all that is missing, and finds out itself what to show: 200.
-    StandIn(Pick<'s>),
+    StandIn(Selected<'s>),
     /// It has another URL: 301 to this one, as it stands in the `Location` field.
     Moved(String),
     /// The site's own page for what is missing: 404.
-    Missing(Pick<'s>),
+    Missing(Selected<'s>),
     /// How tine is: whether it is well (200), or not (503).
     Health(bool),
     /// What is said of tine itself, with this status, media type and text.
@@ -81,7 +81,7 @@ impl Reply<'_> {
             | Self::Parts(..)
             | Self::Unchanged(..)
             | Self::Moved(_) => Caching::AsConfigured,
-            Self::AsFound(..)
+            Self::NeedsFile(..)
             | Self::Unsatisfiable(..)
             | Self::Failed(_)
             | Self::StandIn(_)
@@ -105,44 +105,49 @@ impl<'s> Plan<'s> {
     }
 
     /// The file that has to be opened before the plan can be carried out, if there is one.
-    pub fn file(&self) -> Option<&'s Large> {
+    pub fn file(&self) -> Option<DiskFile<'s>> {
+        match self.selected()?.content() {
+            Content::Disk(file) => Some(file),
+            Content::Memory(_) => None,
+        }
+    }
+
+    /// What is sent in full or decided about, as long as that takes its file.
+    fn selected(&self) -> Option<Selected<'s>> {
         match self.reply {
-            Reply::AsFound(pick, ..) | Reply::StandIn(pick) | Reply::Missing(pick) => {
-                match pick.content() {
-                    Content::Large(large) => Some(large),
-                    Content::Held(_) => None,
-                }
-            }
+            Reply::NeedsFile(selected, ..)
+            | Reply::StandIn(selected)
+            | Reply::Missing(selected) => Some(selected),
             _ => None,
         }
     }
 
-    /// Whether its file is still the compiled one.
-    pub fn is_of(&self, now: &Facts) -> bool {
-        match self.reply {
-            Reply::AsFound(pick, ..) | Reply::StandIn(pick) | Reply::Missing(pick) => {
-                pick.is_of(now)
-            }
-            _ => true,
-        }
+    /// Whether its file, which was opened, is the one that was compiled, in the same version.
+    pub fn is_compiled_version(&self, opened: &FileStat) -> bool {
+        self.selected().is_none_or(|selected| selected.is_compiled_version(opened))
     }
 
     /// The plan once its file is open; `now` is in seconds since 1970.
-    pub fn settle(self, opened: &Opened<'s>, now: u64) -> Self {
-        let Reply::AsFound(pick, conditions, asked) = self.reply else { return self };
-        let validators = pick.validators_of(&opened.facts, now);
-        let reply = weigh(pick, opened.facts.size, validators, conditions, asked.as_deref());
+    #[must_use]
+    pub fn with_file(self, opened: &FileStat, now: u64) -> Self {
+        let Reply::NeedsFile(selected, conditions, asked) = self.reply else { return self };
+        let validators = selected.validators_of(opened, now);
+        let reply = weigh(selected, opened.size, validators, conditions, asked.as_deref());
         Self { reply, ..self }
     }
 
     /// The plan if its file, which was there when the site was compiled, cannot be opened now.
-    pub fn without_file(self, site: &'s Site, error: &io::Error) -> Self {
+    #[must_use]
+    pub fn without_file(self, site: &'s Site<'s>, error: &io::Error) -> Self {
         let reply = match error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw) {
             Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EXDEV => match self.reply {
                 Reply::Missing(_) => Reply::Error(Status::NotFound),
+                // A page on disk would have to be opened too, and may be gone likewise.
                 _ => site
-                    .not_found()
-                    .map_or(Reply::Error(Status::NotFound), |page| Reply::Missing(Pick::own(page))),
+                    .not_found_page()
+                    .map(Asset::identity)
+                    .filter(|page| matches!(page.content(), Content::Memory(_)))
+                    .map_or(Reply::Error(Status::NotFound), Reply::Missing),
             },
             Errno::EACCES => Reply::Error(Status::Forbidden),
             // Others may soon be closed.
@@ -156,7 +161,7 @@ impl<'s> Plan<'s> {
 /// Decides. It knows nothing but the site, the limits, whether more requests are wanted, and the
 /// request.
 pub fn answer<'s>(
-    site: &'s Site,
+    site: &'s Site<'s>,
     limits: &Limits,
     is_ready: bool,
     request: &Request<'_, '_>,
@@ -174,7 +179,7 @@ pub fn answer<'s>(
 
 /// From target to file, then the conditions (RFC 9110 §13.2.1: only for what would be a 200).
 fn represent<'s>(
-    site: &'s Site,
+    site: &'s Site<'s>,
     limits: &Limits,
     is_ready: bool,
     request: &Request<'_, '_>,
@@ -187,17 +192,17 @@ fn represent<'s>(
         Err(Abnormal::Malformed) => return Reply::Error(Status::BadRequest),
         Err(Abnormal::EncodedSlash) => return missing(site, locator, &request.fields),
     };
-    match site.find(&normal.path) {
+    match site.lookup(&normal.path) {
         None => missing(site, locator, &request.fields),
-        Some(Found::Folder) => moved(&normal.path, "/", locator),
+        Some(Route::Directory) => moved(&normal.path, "/", locator),
         Some(_) if normal.merged => moved(&normal.path, "", locator),
         // Who can answer is alive.
-        Some(Found::Probe(Probe::Live)) => Reply::Health(true),
-        Some(Found::Probe(Probe::Ready)) => Reply::Health(is_ready && site.is_there()),
-        Some(Found::Unreadable) => Reply::Error(Status::Forbidden),
-        Some(Found::Asset(asset)) => {
+        Some(Route::Probe(Probe::Live)) => Reply::Health(true),
+        Some(Route::Probe(Probe::Ready)) => Reply::Health(is_ready && site.is_there()),
+        Some(Route::Unreadable) => Reply::Error(Status::Forbidden),
+        Some(Route::Asset(asset)) => {
             let fields = &request.fields;
-            choose(site.pick(asset, || Wishes::read(fields)), fields, limits, request.method)
+            choose(asset.select(|| Wishes::read(fields)), fields, limits, request.method)
         }
     }
 }
@@ -208,49 +213,48 @@ const SELECTING: [Name; 5] =
 
 /// From a file to what of it is to be sent.
 fn choose<'s>(
-    pick: Pick<'s>,
+    selected: Selected<'s>,
     fields: &Fields<'_, '_>,
     limits: &Limits,
     method: Method,
 ) -> Reply<'s> {
-    let held = match pick.content() {
-        Content::Held(_) if !fields.has_any(SELECTING) => return Reply::Whole(pick),
-        Content::Held(held) => Some(held),
-        Content::Large(_) => None,
-    };
-    let conditions = Conditions::read(fields, || pick.etag());
+    let is_in_memory = matches!(selected.content(), Content::Memory(_));
+    if is_in_memory && !fields.has_any(SELECTING) {
+        return Reply::Whole(selected);
+    }
+    let conditions = Conditions::read(fields, || selected.etag());
     let asked = match method {
-        Method::Get => Asked::read(fields, limits.ranges_max, || pick.etag()),
+        Method::Get => Asked::read(fields, limits.ranges_max, || selected.etag()),
         _ => None,
     };
-    if let Some(held) = held {
-        weigh(pick, held.body().len() as u64, pick.validators(), conditions, asked.as_ref())
+    if is_in_memory {
+        weigh(selected, selected.size(), selected.validators(), conditions, asked.as_ref())
     } else {
-        Reply::AsFound(pick, conditions, asked.map(Box::new))
+        Reply::NeedsFile(selected, conditions, asked.map(Box::new))
     }
 }
 
 /// The conditions first, and then the ranges (RFC 9110 §13.2.2).
 fn weigh<'s>(
-    pick: Pick<'s>,
+    selected: Selected<'s>,
     size: u64,
     validators: Validators,
     conditions: Conditions,
     asked: Option<&Asked>,
 ) -> Reply<'s> {
     match conditions.weigh(validators) {
-        Verdict::Unchanged => return Reply::Unchanged(pick, validators),
-        Verdict::Failed => return Reply::Failed(pick),
+        Verdict::Unchanged => return Reply::Unchanged(selected, validators),
+        Verdict::Failed => return Reply::Failed(selected),
         Verdict::Proceed => {}
     }
     match asked.map_or(Extent::Whole, |asked| asked.of(size, validators)) {
-        Extent::Whole => Reply::Whole(pick),
-        Extent::Part(range) => Reply::Part(pick, range),
+        Extent::Whole => Reply::Whole(selected),
+        Extent::Part(range) => Reply::Part(selected, range),
         // Octets in a coding are decoded by whoever gets them, and what frames the parts is in none
         // (RFC 9110 §8.4, §15.3.7.2).
-        Extent::Parts(_) if pick.coding().is_some() => Reply::Whole(pick),
-        Extent::Parts(ranges) => Reply::Parts(pick, ranges),
-        Extent::Unsatisfiable => Reply::Unsatisfiable(pick, size),
+        Extent::Parts(_) if selected.coding().is_some() => Reply::Whole(selected),
+        Extent::Parts(ranges) => Reply::Parts(selected, ranges),
+        Extent::Unsatisfiable => Reply::Unsatisfiable(selected, size),
     }
 }
 
@@ -267,22 +271,19 @@ fn moved<'s>(path: &[u8], slash: &str, locator: Locator<'_>) -> Reply<'s> {
 
 /// A browser that goes to a page that there is not gets the one that stands in for all of them, if
 /// the site has one; whoever asks for a part of a page hears that it is missing.
-fn missing<'s>(site: &'s Site, locator: Locator<'_>, fields: &Fields<'_, '_>) -> Reply<'s> {
+fn missing<'s>(site: &'s Site<'s>, locator: Locator<'_>, fields: &Fields<'_, '_>) -> Reply<'s> {
     if !site.is_there() {
         return Reply::Error(Status::ServiceUnavailable);
     }
-    let pick = |asset| site.pick(asset, || Wishes::read(fields));
-    if let Some(asset) = site.stand_in()
+    let select = |asset: Asset<'s>| asset.select(|| Wishes::read(fields));
+    if let Some(asset) = site.spa_fallback()
         && is_navigation(fields, locator.path)
     {
         // Nothing is there that a tag could match (RFC 9110 §13.1.1).
         let wants_a_match = fields.has(Name::IfMatch);
-        return if wants_a_match {
-            Reply::Failed(pick(asset))
-        } else {
-            Reply::StandIn(pick(asset))
-        };
+        let selected = select(asset);
+        return if wants_a_match { Reply::Failed(selected) } else { Reply::StandIn(selected) };
     }
-    let page = site.not_found().map(pick);
+    let page = site.not_found_page().map(select);
     page.map_or(Reply::Error(Status::NotFound), Reply::Missing)
 }

@@ -41,7 +41,7 @@ pub struct Config {
     pub open_files_max: Option<usize>,
     /// Largest text that gets a gzip twin, in bytes; 0 for none.
     pub gzip_max: u64,
-    /// Most files and folders of a site.
+    /// Most files and directories of a site.
     pub files_max: usize,
     /// Most connections of each worker; by default [`CONNECTIONS_MAX`], or less under a low
     /// descriptor limit.
@@ -62,7 +62,7 @@ pub struct Config {
     pub rescan_interval: Duration,
     /// How long a file with a name made from its content is served after it was removed.
     pub keep_removed_assets: Duration,
-    /// How long tine waits for a missing folder at the start.
+    /// How long tine waits for a missing directory at the start.
     pub wait_for_root: Duration,
     /// How long a response of an older site may hold memory that the next site needs.
     pub old_response_timeout: Duration,
@@ -77,6 +77,8 @@ pub struct Config {
 
 /// Default of [`Config::memory_max`] where there is enough, in bytes.
 pub const MEMORY_MAX: u64 = 64 * 1024 * 1024;
+/// The largest [`Config::memory_max`], in bytes: what an arena of several times that size can hold.
+pub const MEMORY_MAX_MOST: u64 = 64 << 30;
 /// Default of [`Config::open_files_max`] where there are enough descriptors.
 pub const OPEN_FILES_MAX: usize = 1024;
 
@@ -156,7 +158,7 @@ impl Default for Config {
             spa: None,
             extra: Extra::default(),
             health: true,
-            memory_file_max: 64 * 1024,
+            memory_file_max: 1024 * 1024,
             memory_max: None,
             open_files_max: None,
             gzip_max: 8 * 1024 * 1024,

@@ -2,11 +2,11 @@
 //! time, and says what it wants next.
 //!
 //! ```text
-//!            bytes                    head read            body dropped
-//! Waiting ──────────► Waiting(Rest) ────────────► Dropping ────────────► Opening
-//!    ▲                     │ refused                 │ refused              │ opened (or held)
-//!    │                     ▼                         ▼                      ▼
-//!    └──── persists ◄── Writing ◄───────────────────────────────────────────┘
+//!            bytes                    head read                 body dropped
+//! Waiting ──────────► Waiting(Rest) ────────────► Dropping ─────────────────┐
+//!    ▲                     │ refused        │        │ refused     decided   ▼
+//!    │                     ▼                │        ▼        ┌── AwaitingSite: a file is gone
+//!    └──── persists ◄── Writing ◄───────────┴────────┴────────┴── Pending: not known yet
 //!                          │ closes
 //!                          └──────────► Finishing ──────► Lingering ──────► Closed
 //! ```
@@ -15,28 +15,25 @@
 //! only what cannot be answered yet is kept.
 
 mod account;
-mod handed;
 mod kept;
 mod reading;
 mod turn;
 
-use std::io;
 use std::mem;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::answer::{Plan, Reply};
-use crate::board::{Counter, Ending, Rejection};
 use crate::http::framing::Discard;
 use crate::http::request::Persistence;
 use crate::http::status::Status;
 use crate::response::{Follows, Outgoing, Response};
-use crate::site::{Large, Opened};
+use crate::scoreboard::{Counter, Ending, Rejection};
+use crate::site::{Extent, View};
 
 use account::Account;
-pub use handed::Handed;
 use kept::Kept;
-pub use turn::{Mode, Subject, Term, Turn};
+pub use turn::{DiskRequest, Files, Mode, OpenError, SiteSource, Subject, Turn};
 
 /// How long an idle connection is given for a last request once the server is draining.
 const LAST_REQUEST: Duration = Duration::from_secs(1);
@@ -47,11 +44,13 @@ const LAST_LINGER: Duration = Duration::from_millis(100);
 
 /// How long an answer that is not known yet is waited for.
 const PENDING_MAX: Duration = Duration::from_secs(30);
+/// How long another site image is waited for if a file on disk is gone.
+const SITE_WAIT: Duration = Duration::from_secs(1);
 
 /// A connection.
 #[derive(Debug)]
-pub struct Conn<'s> {
-    state: State<'s>,
+pub struct Conn {
+    state: State,
     deadline: Instant,
     /// Part of a head, or requests behind the one that is being answered.
     kept: Kept,
@@ -62,16 +61,26 @@ pub struct Conn<'s> {
 }
 
 #[derive(Debug)]
-enum State<'s> {
+enum State {
     Waiting(Awaited),
-    /// A request's body, before it is answered.
-    Dropping(Plan<'s>, Discard),
-    /// The file that the answer is about.
-    Opening(Plan<'s>),
+    /// A request's body, before it is answered; the head is kept.
+    Dropping {
+        request: Box<[u8]>,
+        discard: Discard,
+    },
+    /// Another site image: a file that the one of this generation has on disk is gone.
+    AwaitingSite {
+        request: Box<[u8]>,
+        generation: u64,
+    },
     /// An answer that is not known yet, and the number that it was asked for by.
-    Pending(Option<u64>, Plan<'s>),
+    Pending {
+        number: Option<u64>,
+        body: bool,
+        persistence: Persistence,
+    },
     /// An answer.
-    Writing(Response<'s>, Persistence),
+    Writing(Response, Persistence),
     /// The end of our side, to be said to the socket.
     Finishing,
     /// Dropping what still comes in, so that no reset destroys the last answer on its way
@@ -95,13 +104,11 @@ enum Awaited {
 
 /// What a connection wants to be done.
 #[derive(Debug)]
-pub enum Want<'c, 's> {
+pub enum Want<'c> {
     /// Read, then call [`Conn::received`], or [`Conn::ended`] at the end.
     Read,
-    /// Nothing, until [`Conn::answered`] is called.
+    /// Nothing, until [`Conn::answered`] or [`Conn::on_new_site`] is called.
     Wait,
-    /// Open the file, then call [`Conn::opened`].
-    Open(&'s Large),
     /// Send, then call [`Conn::sent`].
     Send(Outgoing<'c>),
     /// Shut down the sending side, then call [`Conn::finished`].
@@ -110,36 +117,24 @@ pub enum Want<'c, 's> {
     Close,
 }
 
-impl<'s> Conn<'s> {
+impl Conn {
     /// A connection from `peer` that was just accepted. Its first request has `head_timeout` to
     /// arrive; before it a proxy may have to say who sends it.
-    pub fn new(peer: IpAddr, has_preface: bool, turn: &Turn<'_, 's>) -> Self {
+    pub fn new(peer: IpAddr, has_preface: bool, turn: &Turn<'_>) -> Self {
         let deadline = turn.now + turn.limits.head_timeout;
         let awaited = if has_preface { Awaited::Preface } else { Awaited::First };
-        Self::waiting(awaited, deadline, peer, turn)
-    }
-
-    fn waiting(awaited: Awaited, deadline: Instant, peer: IpAddr, turn: &Turn<'_, 's>) -> Self {
         let (state, kept) = (State::Waiting(awaited), Kept::default());
         Self { state, deadline, kept, peer, account: Account::new(turn.now) }
     }
 
-    /// Reads on in what is kept: it was handed over, or it could not be.
-    pub fn resume(&mut self, turn: &mut Turn<'_, 's>) {
-        if !self.kept.is_empty() && matches!(self.state, State::Waiting(_)) {
-            self.read_kept(turn);
-        }
-    }
-
-    /// What to do next.
-    pub fn want(&self) -> Want<'_, 's> {
+    /// What to do next; `view` is the arena.
+    pub fn want<'c>(&'c self, view: View<'c>) -> Want<'c> {
         match &self.state {
-            State::Waiting(_) | State::Dropping(..) | State::Lingering => Want::Read,
-            State::Opening(plan) => plan.file().map_or(Want::Close, Want::Open),
-            State::Pending(..) => Want::Wait,
+            State::Waiting(_) | State::Dropping { .. } | State::Lingering => Want::Read,
+            State::Pending { .. } | State::AwaitingSite { .. } => Want::Wait,
             State::Writing(response, persistence) => {
                 let follows = if persistence.closes() { Follows::More } else { Follows::Nothing };
-                Want::Send(response.outgoing(follows))
+                Want::Send(response.outgoing(follows, view))
             }
             State::Finishing => Want::Finish,
             State::Closed(_) => Want::Close,
@@ -161,7 +156,7 @@ impl<'s> Conn<'s> {
     }
 
     /// Whether it has never asked for anything, although it had the time to.
-    pub fn is_silent(&self, turn: &Turn<'_, 's>) -> bool {
+    pub fn is_silent(&self, turn: &Turn<'_>) -> bool {
         let grace_ends = turn.now + turn.limits.head_timeout.saturating_sub(GRACE);
         matches!(self.state, State::Waiting(Awaited::First | Awaited::Preface))
             && self.deadline <= grace_ends
@@ -173,7 +168,7 @@ impl<'s> Conn<'s> {
     }
 
     /// Takes bytes that were read.
-    pub fn received(&mut self, input: &[u8], turn: &mut Turn<'_, 's>) {
+    pub fn received(&mut self, input: &[u8], turn: &mut Turn<'_>) {
         if !self.kept.is_empty() {
             self.kept.push(input);
             return self.read_kept(turn);
@@ -195,27 +190,50 @@ impl<'s> Conn<'s> {
 
     /// Whether it waits for an answer that is not known yet.
     pub fn is_pending(&self) -> bool {
-        matches!(self.state, State::Pending(..))
+        matches!(self.state, State::Pending { .. })
+    }
+
+    /// Whether it waits for another site image.
+    pub fn awaits_site(&self) -> bool {
+        matches!(self.state, State::AwaitingSite { .. })
+    }
+
+    /// What it has yet to send from the arena.
+    pub fn unsent(&self) -> Option<Extent> {
+        match &self.state {
+            State::Writing(response, _) => response.extent(),
+            _ => None,
+        }
+    }
+
+    /// Decides again about a request that waits for another image than that of its generation.
+    pub fn on_new_site(&mut self, published: u64, turn: &mut Turn<'_>) {
+        let State::AwaitingSite { generation, .. } = self.state else { return };
+        if generation < published
+            && let State::AwaitingSite { request, .. } = self.take_state()
+        {
+            self.decide_again(&request, false, turn);
+        }
     }
 
     /// The number of the answer that it waits for, which is asked for if it was not before.
     pub fn pending(&mut self, ask: impl FnOnce() -> u64) -> Option<u64> {
         match &mut self.state {
-            State::Pending(number, _) => Some(*number.get_or_insert_with(ask)),
+            State::Pending { number, .. } => Some(*number.get_or_insert_with(ask)),
             _ => None,
         }
     }
 
     /// Takes the answer that was not known yet.
-    pub fn answered(&mut self, reply: Reply<'s>, turn: &mut Turn<'_, 's>) {
-        if let State::Pending(_, plan) = self.take_state() {
-            self.respond(Plan { reply, ..plan }, turn);
+    pub fn answered(&mut self, reply: Reply<'static>, turn: &mut Turn<'_>) {
+        if let State::Pending { body, persistence, .. } = self.take_state() {
+            self.respond(Plan { reply, body, persistence }, turn);
         }
     }
 
     /// Takes note that it is over, for a reason of its own or else for this one, and says what is
     /// to be said of an answer that did not come to its end.
-    pub fn over(&mut self, reason: Ending, turn: &mut Turn<'_, 's>) {
+    pub fn over(&mut self, reason: Ending, turn: &mut Turn<'_>) {
         let why = match mem::replace(&mut self.state, State::Closed(reason)) {
             State::Closed(why) => why,
             State::Writing(response, _) => {
@@ -225,32 +243,14 @@ impl<'s> Conn<'s> {
             State::Lingering => Ending::Finished,
             _ => reason,
         };
-        turn.row.add(Counter::Ended(why), 1);
-    }
-
-    /// Takes the file that was asked for.
-    pub fn opened(&mut self, outcome: io::Result<Opened<'s>>, turn: &mut Turn<'_, 's>) {
-        let State::Opening(plan) = self.take_state() else { return };
-        if !outcome.as_ref().is_ok_and(|opened| plan.is_of(&opened.facts)) {
-            turn.row.add(Counter::Doubted, 1);
-        }
-        match outcome {
-            Ok(opened) => {
-                let plan = plan.settle(&opened, turn.endings.second());
-                self.write(plan, Some(opened), turn);
-            }
-            Err(error) => {
-                let Subject::Site(site) = turn.subject else { return };
-                self.respond(plan.without_file(site, &error), turn);
-            }
-        }
+        turn.slot.add(Counter::Ended(why), 1);
     }
 
     /// Takes note of bytes that were sent, until now: a turn may be long.
-    pub fn sent(&mut self, len: usize, now: Instant, turn: &mut Turn<'_, 's>) {
+    pub fn sent(&mut self, len: usize, now: Instant, turn: &mut Turn<'_>) {
         let State::Writing(response, persistence) = &mut self.state else { return };
         self.deadline = turn.now + turn.limits.write_timeout;
-        turn.row.add(Counter::Sent, len as u64);
+        turn.slot.add(Counter::Sent, len as u64);
         self.account.sent += len as u64;
         if !response.sent(len) {
             return;
@@ -269,15 +269,14 @@ impl<'s> Conn<'s> {
         if turn.mode == Mode::Draining {
             self.drain(turn.now);
         }
-        // Another generation answers what comes behind, if it can be handed over.
-        if !(turn.is_superseded() && self.can_go_over()) {
-            self.resume(turn);
+        if !self.kept.is_empty() {
+            self.read_kept(turn);
         }
     }
 
     /// Takes note that the client has taken something of what was sent, and gives it time anew:
     /// nobody is idle who still receives an answer. False if it waits for nothing of the kind.
-    pub fn taken(&mut self, turn: &Turn<'_, 's>) -> bool {
+    pub fn taken(&mut self, turn: &Turn<'_>) -> bool {
         let time = match self.state {
             State::Writing(..) => turn.limits.write_timeout,
             State::Waiting(Awaited::Next) if turn.mode == Mode::Draining => LAST_REQUEST,
@@ -289,7 +288,7 @@ impl<'s> Conn<'s> {
     }
 
     /// Takes note that the sending side is shut down.
-    pub fn finished(&mut self, turn: &Turn<'_, 's>) {
+    pub fn finished(&mut self, turn: &Turn<'_>) {
         self.state = State::Lingering;
         self.deadline = turn.now + turn.limits.body_timeout;
         if turn.mode == Mode::Draining {
@@ -298,14 +297,19 @@ impl<'s> Conn<'s> {
     }
 
     /// Takes note that the deadline has passed.
-    pub fn expired(&mut self, turn: &mut Turn<'_, 's>) {
+    pub fn expired(&mut self, turn: &mut Turn<'_>) {
         match self.state {
-            State::Waiting(Awaited::Rest) | State::Dropping(..) => {
+            State::Waiting(Awaited::Rest) | State::Dropping { .. } => {
                 let kept = mem::take(&mut self.kept);
-                turn.row.add(Counter::Rejected(Rejection::Timeout), 1);
+                turn.slot.add(Counter::Rejected(Rejection::Timeout), 1);
                 self.refuse(Status::RequestTimeout, kept.bytes(), turn);
             }
-            State::Pending(..) => self.answered(Reply::Underway, turn),
+            State::Pending { .. } => self.answered(Reply::Underway, turn),
+            State::AwaitingSite { .. } => {
+                if let State::AwaitingSite { request, .. } = self.take_state() {
+                    self.decide_again(&request, true, turn);
+                }
+            }
             State::Writing(..) => {
                 if let State::Writing(response, _) = self.take_state() {
                     self.account.settle(&response, turn.now, true, turn);
@@ -327,18 +331,20 @@ impl<'s> Conn<'s> {
         let left = match self.state {
             State::Waiting(Awaited::Preface | Awaited::First | Awaited::Next) => LAST_REQUEST,
             State::Lingering => LAST_LINGER,
+            // The compiler is gone.
+            State::AwaitingSite { .. } => Duration::ZERO,
             _ => return,
         };
         self.deadline = self.deadline.min(now + left);
     }
 
     /// The state, leaving the connection closed unless another one is set.
-    fn take_state(&mut self) -> State<'s> {
+    fn take_state(&mut self) -> State {
         mem::replace(&mut self.state, State::Closed(Ending::Broken))
     }
 
     /// Reads on in what was kept.
-    fn read_kept(&mut self, turn: &mut Turn<'_, 's>) {
+    fn read_kept(&mut self, turn: &mut Turn<'_>) {
         let mut kept = mem::take(&mut self.kept);
         let used = self.advance(kept.bytes(), turn);
         kept.consume(used);
@@ -352,32 +358,13 @@ impl<'s> Conn<'s> {
     fn has_later(&self) -> bool {
         match &self.state {
             State::Waiting(_) => true,
-            State::Opening(Plan { persistence, .. }) | State::Writing(_, persistence) => {
+            State::Writing(_, persistence) | State::Pending { persistence, .. } => {
                 !persistence.closes()
             }
-            State::Pending(_, plan) => !plan.persistence.closes(),
-            State::Dropping(..) | State::Finishing | State::Lingering | State::Closed(_) => false,
+            State::AwaitingSite { .. } => true,
+            State::Dropping { .. } | State::Finishing | State::Lingering | State::Closed(_) => {
+                false
+            }
         }
-    }
-
-    fn respond(&mut self, mut plan: Plan<'s>, turn: &mut Turn<'_, 's>) {
-        if matches!(turn.mode, Mode::Leaving | Mode::Draining) {
-            plan.persistence = Persistence::Close;
-        }
-        if let Reply::Awaited = plan.reply {
-            self.deadline = turn.now + PENDING_MAX;
-            self.state = State::Pending(None, plan);
-        } else if plan.file().is_some() {
-            self.state = State::Opening(plan);
-        } else {
-            self.write(plan, None, turn);
-        }
-    }
-
-    fn write(&mut self, plan: Plan<'s>, opened: Option<Opened<'s>>, turn: &mut Turn<'_, 's>) {
-        let persistence = plan.persistence;
-        let response = Response::new(plan, opened, turn.endings, mem::take(turn.spare));
-        self.deadline = turn.now + turn.limits.write_timeout;
-        self.state = State::Writing(response, persistence);
     }
 }

@@ -5,21 +5,20 @@
 
 pub mod admin;
 pub mod answer;
-pub mod backoff;
-pub mod board;
 pub mod cli;
+pub mod compile;
 pub mod config;
 pub mod conn;
 pub mod control;
 pub mod failure;
 pub mod figures;
 pub mod healthcheck;
+pub mod host;
 pub mod http;
 pub mod log;
 pub mod peer;
 pub mod process;
 pub mod response;
+pub mod scoreboard;
 pub mod site;
-pub mod succession;
-pub mod supervisor;
 mod sys;

@@ -5,20 +5,26 @@ use std::cell::Cell;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use tine::board::Board;
+use tine::compile::{Job, Rules, SiteLimits};
 use tine::config::LogFormat;
+use tine::host::arena::ReadArena;
+use tine::host::doorbell::Doorbell;
+use tine::http::extra::Extra;
 use tine::http::limits::Limits;
 use tine::log::Style;
 use tine::peer::Trusted;
-use tine::process::handover::Handover;
 use tine::process::log;
-use tine::process::word::Word;
-use tine::process::worker::{Seat, Worker};
-use tine::site::{Job, Root, Rules, Site, compile};
+use tine::process::worker::{Worker, WorkerArgs};
+use tine::scoreboard::Phase;
+
+#[path = "common/site.rs"]
+mod site;
+
+use site::CompiledSite;
 
 /// Counts the allocations of the thread that asks for it.
 struct Counting;
@@ -59,17 +65,17 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-fn site() -> (tempfile::TempDir, Site) {
+fn make_site() -> (tempfile::TempDir, CompiledSite) {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("small.txt"), vec![b'x'; 1024]).unwrap();
+    fs::write(folder.path().join("memory.bin"), vec![b'x'; 300_000]).unwrap();
     fs::write(folder.path().join("large.bin"), vec![b'x'; 3_000_000]).unwrap();
     // Its answers are alike from the first on: a file of this second has no date yet.
     let large = fs::File::options().append(true).open(folder.path().join("large.bin")).unwrap();
     large.set_modified(UNIX_EPOCH + Duration::from_secs(1_000_000_000)).unwrap();
-    let rules = Rules::default();
-    let (root, job) = (Root::new(folder.path()).unwrap(), Job::first(&rules, 2_000_000_000));
-    let outcome = compile(root, &job, Site::default(), &mut |_| ()).unwrap();
-    (folder, outcome.ready().unwrap().site)
+    let rules = Rules { limits: SiteLimits::default(), ..Rules::default() };
+    let site = CompiledSite::new(folder.path(), &rules, &Job::first(&rules, 2_000_000_000));
+    (folder, site)
 }
 
 /// Asks `rounds` times on one connection, and returns how much of an answer has come each time.
@@ -86,39 +92,33 @@ const JSON: Style = Style { format: LogFormat::Json, has_colours: false };
 
 #[test]
 fn a_kept_connection_is_answered_without_an_allocation() {
-    let (_folder, site) = site();
+    let (_folder, site) = make_site();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
-    let (_say_drain, drain) = Word::new().unwrap();
-    let (say_leave, leave) = Word::new().unwrap();
-    let (_say_look, look) = Word::new().unwrap();
-    let (_say_gone, gone) = Word::new().unwrap();
-    let words: Vec<_> = (0..Board::words(1)).map(|_| AtomicU64::new(0)).collect();
-    let board = Board::new(words.leak());
-    board.serve(1);
+    let board = site.board();
     let worker = thread::spawn(move || {
-        let (_log, access_log, _read_ends) = log::open(JSON, board).unwrap();
-        let seat = Seat {
-            site,
-            generation: 1,
+        let slot = site.slot();
+        let (_log, access_log, _read_ends) = log::open(JSON, slot).unwrap();
+        let args = WorkerArgs {
             board,
-            row: board.claim(1).unwrap(),
+            slot,
+            arena: ReadArena { view: site.view(), file: None },
+            files: site.files(),
+            extra: Extra::default(),
+            health: true,
+            started: Instant::now(),
             access_log,
             trusted: Trusted::default(),
             has_preface: false,
             listeners: vec![listener],
-            handover: Handover::new().unwrap(),
-            connections_max: 100,
-            look,
-            gone,
-            ready: None,
-            drain,
-            leave,
-            drain_timeout: Duration::from_secs(1),
+            connections_max: 64,
+            doorbell: Doorbell::new().unwrap(),
+            compiler: Doorbell::new().unwrap(),
+            drain_timeout: Duration::ZERO,
         };
         COUNTS.set(true);
-        Worker::take(seat, &Limits::default()).unwrap().run().unwrap();
+        Worker::new(args, &Limits::default()).unwrap().run().unwrap();
         COUNTS.set(false);
     });
 
@@ -127,6 +127,7 @@ fn a_kept_connection_is_answered_without_an_allocation() {
     };
     let requests = [
         get("/small.txt", ""),
+        get("/memory.bin", ""),
         get("/large.bin", ""),
         get("/missing", ""),
         get("/small.txt", "If-None-Match: *\r\n"),
@@ -152,7 +153,8 @@ fn a_kept_connection_is_answered_without_an_allocation() {
         let shown = request.escape_ascii();
         assert!(after - before < 20, "{} allocations in 100 requests: {shown}", after - before);
     }
-    drop(say_leave);
+    // It looks at the scoreboard once a second.
+    board.control().set_phase(Phase::Draining);
     worker.join().unwrap();
 }
 

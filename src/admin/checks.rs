@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use crate::board::Phase;
+use crate::scoreboard::Phase;
 
 use super::View;
 use super::pulse::is_fresh;
@@ -54,15 +54,15 @@ impl Probe {
 }
 
 fn phase(view: &View<'_>) -> Check {
-    let outcome = match view.board.phase() {
+    let outcome = match view.board.control().phase() {
         Phase::Serving => Ok("ok: takes requests".to_owned()),
-        Phase::Leaving | Phase::Draining => Err("told to stop".to_owned()),
+        Phase::LameDuck | Phase::Draining | Phase::Ended => Err("told to stop".to_owned()),
     };
     ("phase", outcome)
 }
 
 fn generation(view: &View<'_>) -> Check {
-    let outcome = match view.board.serving() {
+    let outcome = match view.board.generation() {
         0 => Err(format!("{} was not read yet", view.setup.root)),
         number => Ok(format!("ok: generation {number} serves")),
     };
@@ -92,7 +92,7 @@ fn master(view: &View<'_>) -> Check {
 /// leads has the time that it needs to replace those that hang.
 fn not_all_hung(view: &View<'_>) -> Check {
     let silent = view.pulse.workers_silent;
-    let is_serving = view.board.phase() == Phase::Serving && view.board.serving() > 0;
+    let is_serving = view.board.control().phase() == Phase::Serving && view.board.generation() > 0;
     let outcome = if is_serving && silent > view.setup.watchdog_timeout {
         Err(format!("none has given a sign of life for {silent} s, longer than --watchdog-timeout"))
     } else {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::board::{Board, Counter, Role, TOOK_MAX};
+use crate::scoreboard::{Counter, Role, Scoreboard, TOOK_MAX};
 
 /// How many seconds are kept, and the one before them.
 const KEPT: usize = 61;
@@ -19,7 +19,7 @@ pub struct History {
 struct Sample {
     millis: u64,
     totals: Totals,
-    /// Answers by the rows of the board.
+    /// Answers by the slots of the scoreboard.
     answered: Vec<u64>,
 }
 
@@ -34,9 +34,9 @@ pub(super) struct Totals {
 }
 
 impl Totals {
-    pub(super) fn of(board: Board<'_>) -> Self {
+    pub(super) fn of(board: Scoreboard<'_>) -> Self {
         let died = |role: &Role| {
-            let causes = crate::board::Cause::ALL.iter();
+            let causes = crate::scoreboard::Cause::ALL.iter();
             causes.map(|&cause| board.total(Counter::Died(*role, cause))).sum::<u64>()
         };
         Self {
@@ -51,11 +51,11 @@ impl Totals {
 
 impl History {
     /// Takes note of a turn.
-    pub fn note(&mut self, board: Board<'_>, millis: u64) {
+    pub fn note(&mut self, board: Scoreboard<'_>, millis: u64) {
         if self.samples.len() == KEPT {
             self.samples.pop_front();
         }
-        let answered = board.rows().map(|row| row.count(Counter::Answered)).collect();
+        let answered = board.slots().map(|(_, slot)| slot.count(Counter::Answered)).collect();
         self.samples.push_back(Sample { millis, totals: Totals::of(board), answered });
     }
 
@@ -71,10 +71,10 @@ impl History {
         per_second(get(now).saturating_sub(get(&sample.totals)), millis, sample.millis)
     }
 
-    /// How many answers the holder of a row gives in a second.
-    pub(super) fn row_rate(&self, row: usize, answered: u64, millis: u64) -> u64 {
+    /// How many answers the process in a slot gives in a second.
+    pub(super) fn slot_rate(&self, slot: usize, answered: u64, millis: u64) -> u64 {
         let Some(sample) = self.lately() else { return 0 };
-        let before = sample.answered.get(row).copied().unwrap_or(answered);
+        let before = sample.answered.get(slot).copied().unwrap_or(answered);
         per_second(answered.saturating_sub(before), millis, sample.millis)
     }
 
@@ -109,30 +109,27 @@ fn per_second(count: u64, until: u64, since: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicU64;
-
     use super::*;
 
     #[test]
     fn rates_and_latencies_are_those_of_the_last_seconds() {
-        let words: Vec<_> = (0..Board::words(2)).map(|_| AtomicU64::new(0)).collect();
-        let board = Board::new(&words);
-        let row = board.claim(1).unwrap();
+        let board = Scoreboard::leaked(2, 0);
+        let slot = board.own_slot(0);
         let mut history = History::default();
         assert_eq!(history.latency(&Totals::of(board), 50), None);
         for second in 0..100 {
             // Ten a second, and in the last ten seconds a hundred.
             let count = if second < 90 { 10 } else { 100 };
-            row.add(Counter::Answered, count);
-            row.add(Counter::Took(0), count - 1);
-            row.add(Counter::Took(3), 1);
+            slot.add(Counter::Answered, count);
+            slot.add(Counter::Took(0), count - 1);
+            slot.add(Counter::Took(3), 1);
             history.note(board, second * 1000);
         }
         let now = Totals::of(board);
         assert_eq!(history.rate(&now, 99_000, |totals| totals.answered), 100);
-        let answered = row.count(Counter::Answered);
-        assert_eq!(history.row_rate(0, answered, 99_000), 100);
-        assert_eq!(history.row_rate(1, 0, 99_000), 0);
+        let answered = slot.count(Counter::Answered);
+        assert_eq!(history.slot_rate(0, answered, 99_000), 100);
+        assert_eq!(history.slot_rate(1, 0, 99_000), 0);
         let in_minute = history.in_last_minute(&now, |totals| totals.answered);
         assert_eq!(in_minute, 50 * 10 + 10 * 100);
         assert_eq!(history.latency(&now, 50), Some(0.0001));

@@ -9,8 +9,8 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::board::{
-    Asked, Cause, Class, Counter, Ending, Outcome, Phase, Rejection, Role, TOOK_MAX,
+use crate::scoreboard::{
+    Asked, Cause, Class, Counter, Ending, Phase, Rejection, ReloadResult, Role, TOOK_MAX,
 };
 
 use super::View;
@@ -57,9 +57,9 @@ const CODE: Label = ("code", |at| Rejection::ALL.get(at).map(|why| why.name()));
 const REASON: Label = ("reason", |at| Ending::ALL.get(at).map(|why| why.name()));
 const ROLE: Label = ("role", |at| Role::ALL.get(at).map(|role| role.name()));
 const CAUSE: Label = ("cause", |at| Cause::ALL.get(at).map(|cause| cause.name()));
-const OUTCOME: Label = ("outcome", |at| Outcome::ALL.get(at).map(|outcome| outcome.name()));
+const RESULT: Label = ("result", |at| ReloadResult::ALL.get(at).map(|result| result.name()));
 
-static COUNTS: [Counts; 10] = [
+static COUNTS: [Counts; 11] = [
     Counts::new(
         "tine_http_requests",
         "Answers by method and status class",
@@ -80,9 +80,9 @@ static COUNTS: [Counts; 10] = [
     Counts::new("tine_log_lines_dropped", "Lines of answers not logged", Counter::LostLines),
     Counts::new("tine_connections_accepted", "Connections accepted", Counter::Accepted),
     Counts::new(
-        "tine_connections_adopted",
-        "Connections taken over from a former generation",
-        Counter::Adopted,
+        "tine_old_responses_aborted",
+        "Responses of an older site aborted because the next one needed their memory",
+        Counter::OldResponses,
     ),
     Counts::new(
         "tine_connections_closed",
@@ -97,9 +97,14 @@ static COUNTS: [Counts; 10] = [
     )
     .by(&[ROLE, CAUSE]),
     Counts::new(
-        "tine_files_doubted",
-        "Files that were not what they were when they were read",
-        Counter::Doubted,
+        "tine_stale_files",
+        "Files on disk that were not what they were when they were compiled",
+        Counter::StaleFiles,
+    ),
+    Counts::new(
+        "tine_log_events_dropped",
+        "Lines about tine itself not logged",
+        Counter::LostEvents,
     ),
 ];
 
@@ -116,8 +121,7 @@ struct Readings {
     /// By the places of the counters.
     totals: Vec<u64>,
     gauges: Vec<Gauge>,
-    lost_notices: u64,
-    outcome: usize,
+    result: usize,
     arch: &'static str,
     cpu: Option<f64>,
 }
@@ -134,10 +138,6 @@ impl Collector for Readings {
             self.encode_counts(counts, &mut encoder)?;
         }
         self.encode_durations(&mut encoder)?;
-        let lost = ConstCounter::new(self.lost_notices);
-        let help = "Lines about tine itself not logged";
-        let name = "tine_log_notices_dropped";
-        lost.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
         if let Some(cpu) = self.cpu.map(ConstCounter::new) {
             let (help, unit) = ("CPU time of all processes", Some(&SECONDS));
             cpu.encode(encoder.encode_descriptor(
@@ -159,13 +159,13 @@ impl Collector for Readings {
             MetricType::Gauge,
         )?;
         ConstGauge::new(1.0).encode(metric.encode_family(&&labels[..])?)?;
-        let help = "Whether the last look at the folder has come to this";
-        let (label, name_of) = OUTCOME;
+        let help = "Whether the last scan of the directory has come to this";
+        let (label, name_of) = RESULT;
         let mut metric =
-            encoder.encode_descriptor("tine_reload_outcome", help, None, MetricType::Gauge)?;
-        for (at, outcome) in (0..).map_while(name_of).enumerate() {
-            let value = if at == self.outcome { 1.0 } else { 0.0 };
-            ConstGauge::new(value).encode(metric.encode_family(&&[(label, outcome)][..])?)?;
+            encoder.encode_descriptor("tine_reload_result", help, None, MetricType::Gauge)?;
+        for (at, result) in (0..).map_while(name_of).enumerate() {
+            let value = if at == self.result { 1.0 } else { 0.0 };
+            ConstGauge::new(value).encode(metric.encode_family(&&[(label, result)][..])?)?;
         }
         Ok(())
     }
@@ -216,29 +216,28 @@ impl Readings {
         let mut readings = Self {
             totals: board.totals(),
             gauges: Vec::new(),
-            lost_notices: board.lost_notices(),
-            outcome: board.outcome() as usize,
+            result: board.compiler().result().1 as usize,
             arch: setup.arch,
             cpu: usage.cpu,
         };
-        let rows = board.rows().count();
         let (is_ready, _) = Probe::Ready.report(view, false);
-        let is_leaving = board.phase() != Phase::Serving;
-        let open = board.rows().map(|row| row.open()).sum();
+        let is_leaving = board.control().phase() != Phase::Serving;
+        let open = board.slots().map(|(_, slot)| slot.open()).sum();
         let fresh = view.pulse.fresh_workers(board) as u64;
-        let facts = board.facts();
+        let stats = board.compiler().stats();
+        let (processes, slots) = (board.processes().count(), board.layout().slots());
         for (name, help, value) in [
             ("tine_ready", "Whether requests are wanted", is_ready.into()),
             ("tine_draining", "Whether it was told to stop", is_leaving.into()),
             ("tine_connections_open", "Connections now", open),
             ("tine_connections_limit", "Most connections at once", setup.connections() as u64),
             ("tine_workers", "Workers that serve", fresh),
-            ("tine_workers_wanted", "Workers of a generation", setup.workers as u64),
-            ("tine_processes", "Processes now", (rows - board.free()) as u64),
-            ("tine_processes_limit", "Most processes at once", rows as u64),
-            ("tine_generation", "The generation that serves", board.serving()),
-            ("tine_generation_files", "Files of it", facts.files),
-            ("tine_generation_gzip_twins", "Gzip twins made for it", facts.twins),
+            ("tine_workers_wanted", "Workers that should serve", setup.workers as u64),
+            ("tine_processes", "Processes now", processes as u64),
+            ("tine_processes_limit", "Most processes at once", slots as u64),
+            ("tine_generation", "The site image that is published", board.generation()),
+            ("tine_site_files", "Files of it", stats.files),
+            ("tine_site_gzip_variants", "Gzip variants made for it", stats.variants),
             ("process_max_fds", "Most open descriptors of a process", usage.descriptors_max),
         ] {
             readings.add(name, help, None, amount(value));
@@ -248,17 +247,20 @@ impl Readings {
             readings.add("process_open_fds", help, None, amount(descriptors));
         }
         for (name, help, value) in [
-            ("tine_generation_size", "Size of its files", Some(facts.bytes)),
-            ("tine_generation_held", "Held in memory of it", Some(facts.held)),
-            ("tine_generation_held_limit", "Most that may be held", Some(setup.memory_max)),
+            ("tine_site_size", "Size of its files", Some(stats.bytes)),
+            ("tine_site_in_memory", "Its heads and bodies in memory", Some(stats.in_memory)),
+            ("tine_site_in_memory_limit", "Most of these", Some(setup.memory_max)),
+            ("tine_site_index", "Its index", Some(stats.index)),
+            ("tine_site_written", "Written for it", Some(stats.written)),
+            ("tine_site_memory", "Memory of all site images", Some(stats.allocated)),
             ("process_resident_memory", "Memory of all processes", usage.resident),
             ("process_virtual_memory", "Memory mapped by all processes", usage.mapped),
         ] {
             value.into_iter().for_each(|size| readings.add(name, help, Some(&BYTES), amount(size)));
         }
         for (name, help, count, per_second) in [
-            ("tine_generation_load", "How long it took to make", facts.took, 1e6),
-            ("tine_generation_start_time", "Since when it serves", facts.since, 1e3),
+            ("tine_site_compile", "How long it took to make", stats.took, 1e6),
+            ("tine_site_publish_time", "Since when it is published", stats.since, 1e3),
             ("process_start_time", "When tine was started", setup.started, 1e3),
         ] {
             readings.add(name, help, Some(&SECONDS), amount(count) / per_second);

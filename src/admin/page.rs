@@ -2,8 +2,8 @@
 
 use std::fmt::{self, Display, Write as _};
 
-use crate::board::{Phase, Role, Row};
 use crate::figures::bytes;
+use crate::scoreboard::{Counter, Phase, Role};
 
 use super::View;
 use super::checks::Probe;
@@ -51,7 +51,7 @@ struct Page<'p, 'v> {
 impl Page<'_, '_> {
     fn write(&mut self) -> fmt::Result {
         let (is_ready, reason) = Probe::Ready.report(self.view, false);
-        let state = match (self.view.board.phase(), is_ready) {
+        let state = match (self.view.board.control().phase(), is_ready) {
             (Phase::Serving, true) => "ready",
             (Phase::Serving, false) => "not ready",
             (phase, _) => phase.name(),
@@ -74,7 +74,7 @@ impl Page<'_, '_> {
         }
         self.write_figures()?;
         self.write_workers()?;
-        self.write_looks()?;
+        self.write_scans()?;
         self.write_limits()?;
         write!(
             self.out,
@@ -93,8 +93,8 @@ impl Page<'_, '_> {
         if !is_ready {
             warnings.push(format!("Not ready: {}.", reason.trim_end().replace('\n', "; ")));
         }
-        if board.outcome().is_refusal() {
-            let reason = board.reason();
+        if board.compiler().result().1.is_refusal() {
+            let reason = board.compiler().reason();
             warnings.push(format!(
                 "The folder as it is now is not served: {reason}. What there was before is; \
                  mend the folder."
@@ -114,17 +114,18 @@ impl Page<'_, '_> {
                 "{deaths} processes died in the last minute and were replaced; the log says why."
             )),
         }
-        let open: u64 = board.rows().map(|row| row.open()).sum();
+        let open: u64 = board.slots().map(|(_, slot)| slot.open()).sum();
         let most = setup.connections() as u64;
         if open * 10 > most * 9 {
             warnings.push(format!(
                 "{open} of {most} connections are in use: raise --connections-max or --workers."
             ));
         }
-        if board.serving() > 0 && !board.has_room(setup.workers) {
+        let stats = board.compiler().stats();
+        if board.compiler().blocked_below() > 0 && stats.allocated > 2 * setup.memory_max {
             warnings.push(
-                "Downloads keep so many former generations that the next one has to wait: lower \
-                 --drain-timeout, or let changes come more rarely."
+                "Responses of older sites keep memory that the next one needs: lower \
+                 --old-response-timeout, or raise --memory-max."
                     .to_owned(),
             );
         }
@@ -133,14 +134,14 @@ impl Page<'_, '_> {
 
     fn write_figures(&mut self) -> fmt::Result {
         let (view, now) = (self.view, &self.now);
-        let (board, facts) = (view.board, view.board.facts());
+        let (board, stats) = (view.board, view.board.compiler().stats());
         let rate = |get| view.history.rate(now, view.millis, get);
         let latency = |share| match view.history.latency(now, share) {
             None => "none".to_owned(),
             Some(seconds) if seconds.is_infinite() => "over 300 s".to_owned(),
             Some(seconds) => format!("&le; {}", Micros(micros(seconds))),
         };
-        let open: u64 = board.rows().map(|row| row.open()).sum();
+        let open: u64 = board.slots().map(|(_, slot)| slot.open()).sum();
         let mut figures = vec![
             ("answers a second", rate(|totals| totals.answered).to_string()),
             ("sent a second", bytes(rate(|totals| totals.sent))),
@@ -151,62 +152,51 @@ impl Page<'_, '_> {
         ];
         self.out.push_str("<h2>Now</h2>");
         write_list(&mut self.out, &figures)?;
-        if board.serving() == 0 {
+        if board.generation() == 0 {
             return Ok(());
         }
         figures = vec![
-            ("serves for", Span(view.millis.saturating_sub(facts.since)).to_string()),
-            ("files", facts.files.to_string()),
-            ("size", bytes(facts.bytes)),
-            ("held in memory", bytes(facts.held)),
-            ("gzip twins", facts.twins.to_string()),
-            ("made in", Micros(facts.took).to_string()),
+            ("serves for", Span(view.millis.saturating_sub(stats.since)).to_string()),
+            ("files", stats.files.to_string()),
+            ("size", bytes(stats.bytes)),
+            ("in memory", bytes(stats.in_memory)),
+            ("gzip variants", stats.variants.to_string()),
+            ("made in", Micros(stats.took).to_string()),
         ];
-        write!(self.out, "<h2>Generation {}</h2>", board.serving())?;
+        write!(self.out, "<h2>Generation {}</h2>", board.generation())?;
         write_list(&mut self.out, &figures)
     }
 
     fn write_workers(&mut self) -> fmt::Result {
         let (view, board) = (self.view, self.view.board);
         self.out.push_str(
-            "<h2>Workers</h2><div class=table><table><thead><tr><th>process<th>generation<th>state\
+            "<h2>Workers</h2><div class=table><table><thead><tr><th>process<th>state\
              <th class=n>connections<th class=n>answers a second<tbody>",
         );
-        let all: Vec<Row<'_>> = board.rows().collect();
-        for (row, silent) in view.pulse.of(board, Role::Worker) {
-            let place = all.iter().position(|other| other.holder() == row.holder()).unwrap_or(0);
-            let answered = row.count(crate::board::Counter::Answered);
-            let rate = view.history.row_rate(place, answered, view.millis);
-            let state = match row.generation().cmp(&board.serving()) {
+        for (process, silent) in view.pulse.of(board, Role::Worker) {
+            let answered = process.slot.count(Counter::Answered);
+            let rate = view.history.slot_rate(process.number, answered, view.millis);
+            let state = match process.slot.is_ready() {
                 _ if !is_fresh(silent) => "silent",
-                _ if !row.is_ready() => "starting",
-                std::cmp::Ordering::Less => "retiring",
-                std::cmp::Ordering::Equal => "serving",
-                std::cmp::Ordering::Greater => "waiting",
+                false => "starting",
+                true => "serving",
             };
-            let (pid, generation, open) = (row.holder().unwrap_or(0), row.generation(), row.open());
-            write!(
-                self.out,
-                "<tr><td>{pid}<td>{generation}<td>{state}<td class=n>{open}<td class=n>{rate}"
-            )?;
+            let (pid, open) = (process.pid, process.slot.open());
+            write!(self.out, "<tr><td>{pid}<td>{state}<td class=n>{open}<td class=n>{rate}")?;
         }
         self.out.push_str("</table></div>");
         Ok(())
     }
 
-    fn write_looks(&mut self) -> fmt::Result {
+    fn write_scans(&mut self) -> fmt::Result {
         self.out.push_str(
-            "<h2>Looks at the folder</h2><div class=table><table><thead><tr><th>when\
-             <th>outcome<th>generation<th class=n>files changed<tbody>",
+            "<h2>Scans of the directory</h2><div class=table><table><thead><tr><th>when\
+             <th>result<th>generation<th class=n>files changed<tbody>",
         );
-        for look in self.view.board.looks() {
-            let ago = Span(self.view.millis.saturating_sub(look.at));
-            let (outcome, generation, changed) =
-                (look.outcome.name(), look.generation, look.changed);
-            write!(
-                self.out,
-                "<tr><td>{ago} ago<td>{outcome}<td>{generation}<td class=n>{changed}"
-            )?;
+        for scan in self.view.board.compiler().scans() {
+            let ago = Span(self.view.millis.saturating_sub(scan.at));
+            let (result, generation, changed) = (scan.result.name(), scan.generation, scan.changed);
+            write!(self.out, "<tr><td>{ago} ago<td>{result}<td>{generation}<td class=n>{changed}")?;
         }
         self.out.push_str("</table></div>");
         Ok(())
@@ -214,9 +204,8 @@ impl Page<'_, '_> {
 
     fn write_limits(&mut self) -> fmt::Result {
         let (board, setup) = (self.view.board, self.view.setup);
-        let open = board.rows().map(|row| row.open()).sum();
-        let rows = board.rows().count();
-        let in_use = (rows - board.free()) as u64;
+        let open = board.slots().map(|(_, slot)| slot.open()).sum();
+        let (slots, processes) = (board.layout().slots(), board.processes().count());
         self.out.push_str(
             "<h2>Limits</h2><div class=table><table><thead><tr><th>of<th>setting\
              <th class=n>in use<th class=n>most<th class=bar><tbody>",
@@ -224,8 +213,14 @@ impl Page<'_, '_> {
         let connections = setup.connections() as u64;
         for (of, setting, used, most, is_size) in [
             ("connections", "--connections-max", open, connections, false),
-            ("held memory", "--memory-max", board.facts().held, setup.memory_max, true),
-            ("processes", "--workers", in_use, rows as u64, false),
+            (
+                "memory of the site",
+                "--memory-max",
+                board.compiler().stats().in_memory,
+                setup.memory_max,
+                true,
+            ),
+            ("processes", "--workers", processes as u64, slots as u64, false),
         ] {
             let show = |count| if is_size { bytes(count) } else { count.to_string() };
             let (shown, limit) = (show(used), show(most));

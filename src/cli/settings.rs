@@ -3,7 +3,7 @@
 
 use std::num::NonZeroUsize;
 
-use crate::config::Config;
+use crate::config::{Config, MEMORY_MAX_MOST};
 use crate::http::extra::Extra;
 use crate::peer::Trusted;
 
@@ -137,26 +137,21 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         implied: Some(INDEX),
-        ..Setting::new("spa", "FILE", "off", "answers for pages that are missing", spa)
+        ..Setting::new("spa", "FILE", "off", "file served for unknown paths", spa)
     },
     Setting::new("health", "on/off", "on", "/livez and /readyz say how it is", |config, value| {
         config.health = on_or_off(value)?;
         Ok(())
     }),
     Setting::new("log", "FORMAT", "by terminal", "text, json, combined, headers, off", log),
-    Setting::new(
-        "memory-file-max",
-        "SIZE",
-        "64KiB",
-        "largest file held in memory",
-        |config, value| {
-            config.memory_file_max = size(value)?;
-            Ok(())
-        },
-    )
+    Setting::new("memory-file-max", "SIZE", "1MiB", "largest file in memory", |config, value| {
+        config.memory_file_max = size(value)?;
+        Ok(())
+    })
     .limit(),
-    Setting::new("memory-max", "SIZE", "64MiB", "most memory for held files", |config, value| {
-        config.memory_max = Some(size(value)?);
+    Setting::new("memory-max", "SIZE", "64MiB", "most memory for files", |config, value| {
+        let most = Some(size(value)?).filter(|&most| most <= MEMORY_MAX_MOST);
+        config.memory_max = Some(most.ok_or("is too large; write 64GiB at most")?);
         Ok(())
     })
     .limit(),
@@ -165,12 +160,18 @@ pub const SETTINGS: &[Setting] = &[
         Ok(())
     })
     .limit(),
-    Setting::new("gzip-max", "SIZE", "8MiB", "largest text with a gzip twin", |config, value| {
-        config.gzip_max = size(value)?;
-        Ok(())
-    })
+    Setting::new(
+        "gzip-max",
+        "SIZE",
+        "8MiB",
+        "largest text with a gzip variant",
+        |config, value| {
+            config.gzip_max = size(value)?;
+            Ok(())
+        },
+    )
     .limit(),
-    Setting::new("files-max", "N", "2000000", "most files and folders", |config, value| {
+    Setting::new("files-max", "N", "2000000", "most files and directories", |config, value| {
         config.files_max = positive_count(value)?;
         Ok(())
     })
@@ -348,7 +349,7 @@ pub const SETTINGS: &[Setting] = &[
         "wait-for-root",
         "TIME",
         "0s",
-        "wait for a missing folder at the start",
+        "wait for a missing directory at the start",
         |config, value| {
             config.wait_for_root = duration_or_none(value)?;
             Ok(())

@@ -3,13 +3,12 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use crate::answer::{Plan, Reply};
-use crate::board::{Asked, Class, Counter, Rejection};
 use crate::http::method::Method;
 use crate::http::reject::Reject;
 use crate::http::request::Request;
 use crate::log::{Ledger, Line, Record};
 use crate::response::Response;
+use crate::scoreboard::{Asked, Class, Counter, Rejection};
 
 use super::Turn;
 
@@ -30,22 +29,21 @@ impl Account {
         Self { began, sent: 0, asked: Asked::Other, record: None }
     }
 
-    /// Takes a request down that was understood. Of who asks how tine is nothing is logged.
-    pub(super) fn read(
-        &mut self,
-        request: &Request<'_, '_>,
-        plan: &Plan<'_>,
-        peer: IpAddr,
-        ledger: &mut Ledger,
-    ) {
+    /// Takes a request down that was understood.
+    pub(super) fn read(&mut self, request: &Request<'_, '_>, peer: IpAddr, ledger: &mut Ledger) {
         self.asked = match request.method {
             Method::Get => Asked::Get,
             Method::Head => Asked::Head,
             Method::Options => Asked::Options,
             _ => Asked::Other,
         };
-        if !matches!(plan.reply, Reply::Health(_)) {
-            self.record = ledger.record(request, peer);
+        self.record = ledger.record(request, peer);
+    }
+
+    /// Has nothing logged of the request: health checks are not.
+    pub(super) fn forget(&mut self, ledger: &mut Ledger) {
+        if let Some(record) = self.record.take() {
+            ledger.give_back(record);
         }
     }
 
@@ -59,23 +57,24 @@ impl Account {
     /// Says what is to be said of an answer that is done, or cut short.
     pub(super) fn settle(
         &mut self,
-        response: &Response<'_>,
+        response: &Response,
         now: Instant,
         is_cut: bool,
-        turn: &mut Turn<'_, '_>,
+        turn: &mut Turn<'_>,
     ) {
         let status = response.status();
         let took = now.saturating_duration_since(self.began);
-        let row = turn.row;
-        row.add(if is_cut { Counter::Cut } else { Counter::Answered }, 1);
-        row.add(Counter::Requests(self.asked, Class::of(status)), 1);
-        row.add(Counter::took(took), 1);
-        row.add(Counter::TookInAll, u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+        let slot = turn.slot;
+        slot.add(if is_cut { Counter::Cut } else { Counter::Answered }, 1);
+        slot.add(Counter::Requests(self.asked, Class::of(status)), 1);
+        slot.add(Counter::took(took), 1);
+        slot.add(Counter::TookInAll, u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
         if let Some(record) = self.record.take() {
             let bytes = self.sent.saturating_sub(response.head_len() as u64);
             let (record_of, millis) = (&record, turn.millis);
-            let line = Line { record: record_of, millis, status, bytes, took, is_cut };
-            turn.ledger.write(&line, row);
+            let generation = response.generation();
+            let line = Line { record: record_of, millis, status, bytes, took, is_cut, generation };
+            turn.ledger.write(&line, slot);
             turn.ledger.give_back(record);
         }
     }

@@ -1,34 +1,55 @@
-//! How a connection reads on: from bytes to an answer that is due.
+//! How a connection reads on: from bytes to a response that can be sent.
 
-use crate::answer::{Plan, answer};
-use crate::board::{Counter, Ending};
+use std::mem;
+
+use crate::answer::{Plan, Reply, answer};
 use crate::http::fields::Slots;
 use crate::http::framing::{Discard, Framing};
 use crate::http::reject::Reject;
 use crate::http::request::{Expectation, Persistence, Request, is_head_request};
 use crate::http::status::Status;
 use crate::peer::preface::Preface;
+use crate::response::Response;
+use crate::scoreboard::{Counter, Ending};
 
 use super::account::{Account, rejection};
 use super::kept::Kept;
-use super::{Awaited, Conn, Mode, State, Subject, Turn};
+use super::turn::{OpenError, Subject};
+use super::{Awaited, Conn, Mode, PENDING_MAX, SITE_WAIT, State, Turn};
 
-impl<'s> Conn<'s> {
+/// How often a file is opened anew because another image was published meanwhile.
+const OPENS_MAX: usize = 3;
+
+/// What a decision has come to.
+#[derive(Clone, Copy)]
+enum Decided {
+    /// A response, which is to be sent.
+    Response,
+    /// The same, and it is not logged.
+    HealthCheck,
+    /// A file on disk is gone, or another one: another image is waited for.
+    AwaitSite {
+        /// The one that names it.
+        generation: u64,
+    },
+}
+
+impl Conn {
     /// Reads on, until an answer is due or the bytes end; how many bytes were used.
-    pub(super) fn advance(&mut self, bytes: &[u8], turn: &mut Turn<'_, 's>) -> usize {
+    pub(super) fn advance(&mut self, bytes: &[u8], turn: &mut Turn<'_>) -> usize {
         let mut used = 0;
         while used < bytes.len() {
             let outcome = match &self.state {
                 State::Waiting(Awaited::Preface) => Ok(self.read_preface(&bytes[used..])),
                 State::Waiting(_) => self.read_head(&bytes[used..], turn),
-                State::Dropping(..) => self.drop_body(&bytes[used..], turn),
+                State::Dropping { .. } => self.drop_body(&bytes[used..], turn),
                 _ => break,
             };
             match outcome {
                 Ok(0) => break,
                 Ok(len) => used += len,
                 Err(reject) => {
-                    turn.row.add(Counter::Rejected(rejection(reject)), 1);
+                    turn.slot.add(Counter::Rejected(rejection(reject)), 1);
                     self.refuse(reject.status(), &bytes[used..], turn);
                     return bytes.len();
                 }
@@ -53,7 +74,7 @@ impl<'s> Conn<'s> {
         }
     }
 
-    fn read_head(&mut self, bytes: &[u8], turn: &mut Turn<'_, 's>) -> Result<usize, Reject> {
+    fn read_head(&mut self, bytes: &[u8], turn: &mut Turn<'_>) -> Result<usize, Reject> {
         if !matches!(self.state, State::Waiting(Awaited::Rest)) {
             self.account = Account::new(turn.now);
         }
@@ -65,51 +86,152 @@ impl<'s> Conn<'s> {
             }
             return Ok(0);
         };
-        let is_ready = matches!(turn.mode, Mode::Serving | Mode::Retiring);
-        let mut plan = match turn.subject {
-            Subject::Site(site) => answer(site, turn.limits, is_ready, &request),
-            Subject::Admin(answer) => answer(&request),
-        };
-        self.account.read(&request, &plan, self.peer, turn.ledger);
+        self.account.read(&request, self.peer, turn.ledger);
         if request.expectation != Expectation::None && request.framing != Framing::Empty {
             // The final answer says all, and whether the body still comes is the client's choice:
             // where the next request would begin cannot be known.
-            plan.persistence = Persistence::Close;
-            self.respond(plan, turn);
+            let closing = Request { persistence: Persistence::Close, ..request };
+            self.decide(&closing, false, turn);
             return Ok(len);
         }
-        let discard = Discard::new(request.framing, turn.limits.body_max)?;
+        let mut discard = Discard::new(request.framing, turn.limits.body_max)?;
+        let body_len = if discard.is_done() { 0 } else { discard.consume(&bytes[len..])? };
         if discard.is_done() {
-            self.respond(plan, turn);
-            return Ok(len);
+            self.decide(&request, false, turn);
+        } else {
+            self.deadline = turn.now + turn.limits.body_timeout;
+            self.state = State::Dropping { request: bytes[..len].into(), discard };
         }
-        self.deadline = turn.now + turn.limits.body_timeout;
-        self.state = State::Dropping(plan, discard);
-        self.drop_body(&bytes[len..], turn).map(|body_len| len + body_len)
+        Ok(len + body_len)
     }
 
-    fn drop_body(&mut self, bytes: &[u8], turn: &mut Turn<'_, 's>) -> Result<usize, Reject> {
-        let State::Dropping(_, discard) = &mut self.state else { return Ok(0) };
+    fn drop_body(&mut self, bytes: &[u8], turn: &mut Turn<'_>) -> Result<usize, Reject> {
+        let State::Dropping { discard, .. } = &mut self.state else { return Ok(0) };
         let len = discard.consume(bytes)?;
         if discard.is_done()
-            && let State::Dropping(plan, _) = self.take_state()
+            && let State::Dropping { request, .. } = self.take_state()
         {
-            self.respond(plan, turn);
+            self.decide_again(&request, false, turn);
         }
         Ok(len)
     }
 
+    /// Decides about a request whose head was kept.
+    pub(super) fn decide_again(&mut self, head: &[u8], gives_up: bool, turn: &mut Turn<'_>) {
+        let mut slots = Slots::new();
+        match Request::parse(head, &mut slots, turn.limits) {
+            Ok(Some((request, _))) => self.decide(&request, gives_up, turn),
+            _ => debug_assert!(false, "a head that was read once is read again"),
+        }
+    }
+
+    /// Decides, from the image that is published now. A file on disk that is gone is waited for
+    /// unless the connection `gives_up`.
+    fn decide(&mut self, request: &Request<'_, '_>, gives_up: bool, turn: &mut Turn<'_>) {
+        self.deadline = turn.now + turn.limits.write_timeout;
+        if let Subject::Admin(answer) = turn.subject {
+            return self.respond(answer(request), turn);
+        }
+        match self.decide_from_site(request, gives_up, turn) {
+            Decided::Response => {}
+            Decided::HealthCheck => self.account.forget(turn.ledger),
+            Decided::AwaitSite { generation } => {
+                self.deadline = turn.now + SITE_WAIT;
+                self.state = State::AwaitingSite { request: request.head.into(), generation };
+            }
+        }
+    }
+
+    fn decide_from_site(
+        &mut self,
+        request: &Request<'_, '_>,
+        gives_up: bool,
+        turn: &mut Turn<'_>,
+    ) -> Decided {
+        let Turn { subject, limits, endings, mode, slot, spare, .. } = turn;
+        let Subject::Site(source) = subject else { return Decided::Response };
+        let closes = *mode != Mode::Serving;
+        let mut opened = None;
+        for _ in 0..OPENS_MAX {
+            let site = source.reader.adopt();
+            let generation = site.generation();
+            let mut plan = answer(site, limits, !closes, request);
+            if closes {
+                plan.persistence = Persistence::Close;
+            }
+            let decided = match plan.reply {
+                Reply::Health(_) => Decided::HealthCheck,
+                _ => Decided::Response,
+            };
+            let mut respond = |plan: Plan<'_>, opened| {
+                let (persistence, head) = (plan.persistence, mem::take(*spare));
+                let response = Response::new(plan, generation, opened, endings, head);
+                self.state = State::Writing(response, persistence);
+                decided
+            };
+            let Some(file) = plan.file() else { return respond(plan, None) };
+            let outcome = match opened.take() {
+                Some(outcome) if source.disk.is_for(file, site.root()) => outcome,
+                _ => {
+                    let root = site.root();
+                    source.disk.set(file, root, false);
+                    source.disk.accepts_another = gives_up && !source.is_compiling();
+                    // The disk may not answer; meanwhile nothing is read from the image.
+                    source.reader.go_offline();
+                    opened = Some(source.files.open(source.disk));
+                    continue;
+                }
+            };
+            let is_stale = match &outcome {
+                Ok(file) => !plan.is_compiled_version(&file.stat),
+                Err(_) => true,
+            };
+            if is_stale {
+                slot.add(Counter::StaleFiles, 1);
+                *source.wants_reload = true;
+            }
+            return match outcome {
+                Ok(file) => respond(plan.with_file(&file.stat, endings.second()), Some(file)),
+                Err(OpenError::Replaced) if gives_up => {
+                    let reply = Reply::Error(Status::ServiceUnavailable);
+                    respond(Plan { reply, ..plan }, None)
+                }
+                Err(OpenError::Replaced) => Decided::AwaitSite { generation },
+                Err(OpenError::Failed(error)) => respond(plan.without_file(site, &error), None),
+            };
+        }
+        // Images are published faster than a file can be opened.
+        Decided::AwaitSite { generation: source.reader.generation() }
+    }
+
     /// Answers what cannot be understood or waited for, and ends the connection. The request, or
     /// what there is of it, begins with `bytes`, unless its head was understood.
-    pub(super) fn refuse(&mut self, status: Status, bytes: &[u8], turn: &mut Turn<'_, 's>) {
+    pub(super) fn refuse(&mut self, status: Status, bytes: &[u8], turn: &mut Turn<'_>) {
         self.kept = Kept::default();
         let body = match self.take_state() {
-            State::Dropping(plan, _) => plan.body,
+            State::Dropping { request, .. } => !is_head_request(&request),
             _ => {
                 self.account.read_unknown(bytes, self.peer, turn.ledger);
                 !is_head_request(bytes)
             }
         };
         self.respond(Plan::refusal(status, body), turn);
+    }
+
+    /// Responds with what needs no site.
+    pub(super) fn respond(&mut self, mut plan: Plan<'static>, turn: &mut Turn<'_>) {
+        if turn.mode != Mode::Serving {
+            plan.persistence = Persistence::Close;
+        }
+        let Plan { body, persistence, .. } = plan;
+        if matches!(plan.reply, Reply::Awaited) {
+            self.deadline = turn.now + PENDING_MAX;
+            self.state = State::Pending { number: None, body, persistence };
+            return;
+        }
+        let spare = mem::take(turn.spare);
+        let response = Response::new(plan, 0, None, turn.endings, spare);
+        self.deadline = turn.now + turn.limits.write_timeout;
+        self.state = State::Writing(response, persistence);
     }
 }

@@ -1,22 +1,28 @@
-//! What holds for all connections of a process during one turn of its loop.
+//! What holds for all connections of a process during one iteration of its loop.
 
+use std::io;
 use std::time::Instant;
 
 use crate::answer::Plan;
-use crate::board::{Board, Row};
+use crate::control::publication::Reader;
+use crate::control::supervisor::COMPILER_SLOT;
 use crate::http::head::Endings;
 use crate::http::limits::Limits;
 use crate::http::request::Request;
 use crate::log::Ledger;
-use crate::site::Site;
+use crate::response::Opened;
+use crate::scoreboard::{Scoreboard, Slot};
+use crate::site::{DiskFile, FileStat, View};
 
-/// What holds for all connections during one turn of the loop.
-pub struct Turn<'t, 's> {
+/// What holds for all connections during one iteration of the loop.
+pub struct Turn<'t> {
     /// What requests are about.
-    pub subject: Subject<'t, 's>,
+    pub subject: Subject<'t>,
+    /// The arena, where bodies in memory are.
+    pub view: View<'t>,
     /// What a connection may cost.
     pub limits: &'t Limits,
-    /// The time of this turn.
+    /// The time of this iteration.
     pub now: Instant,
     /// The same in milliseconds since 1970.
     pub millis: u64,
@@ -24,47 +30,101 @@ pub struct Turn<'t, 's> {
     pub endings: &'t Endings,
     /// What becomes of connections.
     pub mode: Mode,
-    /// The generation that answers, as long as connections can go over to another one.
-    pub term: Option<Term<'t>>,
     /// Where what was sent is counted.
-    pub row: Row<'t>,
+    pub slot: Slot<'t>,
     /// A buffer for heads, lent from answer to answer so that none has to be allocated.
     pub spare: &'t mut Vec<u8>,
     /// Where answers are logged.
     pub ledger: &'t mut Ledger,
 }
 
-impl Turn<'_, '_> {
-    /// Whether another generation serves by now and can have what comes in. To be asked behind each
-    /// read: nobody who knows the other one's answers is to see an older one.
-    pub fn is_superseded(&self) -> bool {
-        self.term.is_some_and(|term| term.is_over())
-    }
-}
-
-/// The time for which a generation serves.
-#[derive(Clone, Copy, Debug)]
-pub struct Term<'t> {
-    /// Where it is said which one does.
-    pub board: Board<'t>,
-    /// This one.
-    pub generation: u64,
-}
-
-impl Term<'_> {
-    /// Whether another one serves by now.
-    pub fn is_over(&self) -> bool {
-        self.board.serving() > self.generation
-    }
-}
-
 /// What requests are about.
-#[derive(Clone, Copy)]
-pub enum Subject<'t, 's> {
-    /// A site.
-    Site(&'s Site),
+pub enum Subject<'t> {
+    /// The site.
+    Site(SiteSource<'t>),
     /// How tine is.
-    Admin(&'t dyn Fn(&Request<'_, '_>) -> Plan<'s>),
+    Admin(&'t dyn Fn(&Request<'_, '_>) -> Plan<'static>),
+}
+
+impl Subject<'_> {
+    /// Says that nothing of the site image is read until the next decision: to be called before
+    /// anything that may wait for a disk.
+    pub fn go_offline(&mut self) {
+        match self {
+            Self::Site(source) => source.reader.go_offline(),
+            Self::Admin(_) => {}
+        }
+    }
+}
+
+/// How the site is read.
+pub struct SiteSource<'t> {
+    /// Which image is published.
+    pub reader: &'t mut Reader<'static>,
+    /// Opens files on disk.
+    pub files: &'t mut dyn Files,
+    /// The file that is to be opened, in buffers that are lent.
+    pub disk: &'t mut DiskRequest,
+    /// Set if a file is gone or another one: a reload is under way, or has to be.
+    pub wants_reload: &'t mut bool,
+    /// What the processes know of each other.
+    pub board: Scoreboard<'static>,
+    /// How many stale files were counted when a reload was last asked for.
+    pub stale_files: u64,
+}
+
+impl SiteSource<'_> {
+    /// Whether the compiler is at work, or will be: one that died, or has not noticed a stale file
+    /// yet, has its work before it.
+    pub(super) fn is_compiling(&self) -> bool {
+        self.board.slot(COMPILER_SLOT).waits_for_disk()
+            || self.board.compiler().scanned_stale_files() < self.stale_files
+    }
+}
+
+/// The files of a site that are not in memory.
+pub trait Files {
+    /// Opens a file, or finds it open. This may wait for the disk.
+    ///
+    /// # Errors
+    /// If it is gone or another one, or the system refuses it.
+    fn open(&mut self, request: &DiskRequest) -> Result<Opened, OpenError>;
+}
+
+/// A file on disk that is to be opened.
+#[derive(Clone, Debug, Default)]
+pub struct DiskRequest {
+    /// Relative to the root; no link is on it.
+    pub path: Vec<u8>,
+    /// What the file was when it was compiled.
+    pub stat: FileStat,
+    /// What the root was, by device and inode.
+    pub root: (u64, u64),
+    /// Whether another file in its place will do.
+    pub accepts_another: bool,
+}
+
+impl DiskRequest {
+    /// Becomes the request for a file.
+    pub fn set(&mut self, file: DiskFile<'_>, root: (u64, u64), accepts_another: bool) {
+        self.path.clear();
+        self.path.extend_from_slice(file.path);
+        (self.stat, self.root, self.accepts_another) = (file.stat, root, accepts_another);
+    }
+
+    /// Whether it is the request for this file.
+    pub fn is_for(&self, file: DiskFile<'_>, root: (u64, u64)) -> bool {
+        self.path == file.path && self.stat == file.stat && self.root == root
+    }
+}
+
+/// Why a file on disk was not opened.
+#[derive(Debug)]
+pub enum OpenError {
+    /// It is gone, or another one is in its place, or the root is another one.
+    Replaced,
+    /// The system refuses it.
+    Failed(io::Error),
 }
 
 /// What becomes of the connections of a worker.
@@ -72,10 +132,8 @@ pub enum Subject<'t, 's> {
 pub enum Mode {
     /// They are kept for as long as their clients want, within the limits.
     Serving,
-    /// Each is handed over to the generation that serves now, as soon as it has nothing to send.
-    Retiring,
-    /// Each answer is its connection's last, and newcomers are served alike: tine will end.
-    Leaving,
+    /// Each answer is its connection's last, and new ones are served alike: tine will end.
+    LameDuck,
     /// Each answer is its connection's last, and idle connections have a moment for a last request:
     /// tine ends.
     Draining,

@@ -22,14 +22,7 @@ use bitmap::{Bitmap, index};
 /// of `--memory-file-max`.
 const HINTS: usize = 256;
 
-/// A range of bytes in the arena.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Extent {
-    /// The first byte.
-    pub offset: u64,
-    /// The length in bytes. An empty extent touches no page.
-    pub len: u64,
-}
+pub use crate::site::Extent;
 
 /// A range of pages in the arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,7 +92,7 @@ struct Page {
 }
 
 /// The allocator of the arena.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Space {
     page_size: u64,
     page_count: u64,
@@ -272,6 +265,11 @@ impl Space {
     /// Returns the number of pages that are live, retired, or not yet punched.
     pub fn allocated_pages(&self) -> u64 {
         self.allocated_count
+    }
+
+    /// Sets how many pages may be allocated at the same time. Those that are stay.
+    pub fn set_budget(&mut self, pages: u64) {
+        self.budget = pages;
     }
 
     /// Returns the number of pages that the budget still allows.

@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use crate::board::{Counter, Row};
 use crate::config::LogFormat;
 use crate::http::request::Request;
 use crate::peer::Trusted;
+use crate::scoreboard::{Counter, Slot};
 
 use super::line::Page;
 use super::{LINE_MAX, Line, Record, Stamp, Style};
@@ -17,8 +17,10 @@ const PENDING_MAX: usize = 256 * 1024;
 #[derive(Debug)]
 pub struct Ledger {
     style: Style,
-    /// The generation and the worker that it is of, as objects have them.
-    owner: String,
+    /// The process whose lines these are.
+    pid: i32,
+    /// The generation of the last line, and that and the process as objects have them.
+    origin: (u64, String),
     /// The client of the last line, who is often that of the next.
     client: (IpAddr, String),
     /// Whose word about a client's address is believed.
@@ -34,17 +36,17 @@ pub struct Ledger {
 
 impl Ledger {
     /// A ledger with nothing in it.
-    pub fn new(style: Style, owner: (u64, i32), trusted: Trusted) -> Self {
+    pub fn new(style: Style, pid: i32, trusted: Trusted) -> Self {
         let (stamp, pending, spare) = (Stamp::new(0), Vec::new(), Record::default());
-        let owner = format!("\"generation\":{},\"worker\":{}", owner.0, owner.1);
+        let origin = (0, origin(0, pid));
         let client = (spare.client, spare.client.to_string());
-        Self { style, owner, client, trusted, stamp, pending, written: 0, spare }
+        Self { style, pid, origin, client, trusted, stamp, pending, written: 0, spare }
     }
 
     /// A ledger that nothing is written to.
     pub fn off() -> Self {
         let style = Style { format: LogFormat::Off, has_colours: false };
-        Self::new(style, (0, 0), Trusted::default())
+        Self::new(style, 0, Trusted::default())
     }
 
     fn is_off(&self) -> bool {
@@ -74,9 +76,9 @@ impl Ledger {
     }
 
     /// Adds a line.
-    pub fn write(&mut self, line: &Line<'_>, row: Row<'_>) {
+    pub fn write(&mut self, line: &Line<'_>, slot: Slot<'_>) {
         if self.len() + LINE_MAX > PENDING_MAX {
-            row.add(Counter::LostLines, 1);
+            slot.add(Counter::LostLines, 1);
             return;
         }
         if self.pending.len() + LINE_MAX > PENDING_MAX {
@@ -90,8 +92,11 @@ impl Ledger {
         if line.record.client != self.client.0 {
             self.client = (line.record.client, line.record.client.to_string());
         }
-        let Self { style, stamp, client: (_, client), owner, pending, .. } = self;
-        line.write(*style, &Page { stamp, client, owner }, pending);
+        if line.generation != self.origin.0 {
+            self.origin = (line.generation, origin(line.generation, self.pid));
+        }
+        let Self { style, stamp, client: (_, client), origin: (_, origin), pending, .. } = self;
+        line.write(*style, &Page { stamp, client, owner: origin }, pending);
     }
 
     /// Gives a record back.
@@ -132,10 +137,15 @@ impl Ledger {
     }
 
     /// Gives up what is gathered.
-    pub fn lose(&mut self, row: Row<'_>) {
+    pub fn lose(&mut self, slot: Slot<'_>) {
         let lines = self.rest().iter().filter(|&&octet| octet == b'\n').count();
-        row.add(Counter::LostLines, lines as u64);
+        slot.add(Counter::LostLines, lines as u64);
         self.pending.clear();
         self.written = 0;
     }
+}
+
+/// A generation and a process, as an object has them.
+fn origin(generation: u64, pid: i32) -> String {
+    format!("\"generation\":{generation},\"worker\":{pid}")
 }

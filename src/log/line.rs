@@ -23,6 +23,8 @@ pub struct Line<'l> {
     pub took: Duration,
     /// Whether it was cut short.
     pub is_cut: bool,
+    /// The generation that it is from; 0 if none.
+    pub generation: u64,
 }
 
 /// What a line says beside, made before.

@@ -3,32 +3,31 @@
 
 use std::net::TcpListener;
 use std::rc::Rc;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 
-use crate::admin::{History, POLICY, Pulse, Setup, View, outcome_of};
-use crate::board::{Board, Role, Row};
+use crate::admin::{History, POLICY, Pulse, Setup, View, result_of};
 use crate::config::Config;
 use crate::conn::{Conn, Mode, Subject, Turn};
 use crate::failure::Failure;
+use crate::host::doorbell::Doorbell;
 use crate::http::extra::Extra;
 use crate::http::limits::Limits;
 use crate::http::request::Request;
 use crate::log::Ledger;
+use crate::scoreboard::{Phase, Scoreboard, Slot};
+use crate::site::View as ArenaView;
 
 use super::clock::{Came, Clock, Turns};
 use super::link::{Link, Progress};
 use super::links::Links;
 use super::listeners::{Accepted, Listeners};
 use super::machine::Allowance;
-use super::nudge::Nudge;
 use super::usage::Meter;
-use super::word::Word;
-use super::{failed, take_role, wait};
+use super::{failed, wait};
 
-const DISMISSED: Token = Token(0);
+const DOORBELL: Token = Token(0);
 const LISTENER: usize = 1;
 /// The first connection; their keys follow.
 const LINKS: usize = 2;
@@ -43,21 +42,23 @@ const PENDING: Duration = Duration::from_millis(20);
 /// What an admin is born with.
 pub(super) struct Seat<'c> {
     pub(super) config: &'c Config,
-    pub(super) board: Board<'static>,
-    pub(super) row: Row<'static>,
+    pub(super) board: Scoreboard<'static>,
+    pub(super) slot: Slot<'static>,
     pub(super) listener: TcpListener,
-    pub(super) nudge: Nudge,
+    /// Its own.
+    pub(super) doorbell: Doorbell,
+    /// To wake the compiler.
+    pub(super) compiler: Doorbell,
     pub(super) allowance: Allowance,
     pub(super) started: Instant,
-    /// That it is over.
-    pub(super) dismissed: Word,
 }
 
 /// A process that says how tine is.
 pub(super) struct Admin<'c> {
-    board: Board<'static>,
-    row: Row<'static>,
-    nudge: Rc<Nudge>,
+    board: Scoreboard<'static>,
+    slot: Slot<'static>,
+    doorbell: Doorbell,
+    compiler: Rc<Doorbell>,
     setup: Setup,
     pulse: Pulse,
     history: History,
@@ -66,23 +67,21 @@ pub(super) struct Admin<'c> {
     clock: Clock,
     poll: Poll,
     listeners: Listeners,
-    links: Links<'static>,
+    links: Links,
     input: Box<[u8]>,
     spare: Vec<u8>,
     ledger: Ledger,
     /// Where its own answers are counted, apart from those that serve the site.
-    aside: Row<'static>,
-    _dismissed: Word,
+    aside: Slot<'static>,
 }
 
 impl<'c> Admin<'c> {
     /// # Errors
     /// If the system refuses what watching for events needs.
     pub(super) fn take(seat: Seat<'c>) -> Result<Self, Failure> {
-        let Seat { config, board, row, listener, nudge, allowance, started, dismissed } = seat;
-        take_role(row, Role::Admin, 0);
+        let Seat { config, board, slot, listener, doorbell, compiler, allowance, started } = seat;
         let poll = Poll::new().map_err(failed("cannot watch for events"))?;
-        dismissed.watch(&poll, DISMISSED)?;
+        doorbell.watch(&poll, DOORBELL).map_err(failed("cannot watch an eventfd"))?;
         let listeners = Listeners::new(vec![listener], LISTENER, &poll)?;
         let clock = Clock::new(Box::leak(Box::new(extra())));
         let age = clock.now().saturating_duration_since(started).as_millis();
@@ -98,22 +97,22 @@ impl<'c> Admin<'c> {
         };
         Ok(Self {
             board,
-            row,
-            nudge: Rc::new(nudge),
+            slot,
+            doorbell,
+            compiler: Rc::new(compiler),
             setup,
             pulse: Pulse::new(board),
             history: History::default(),
-            usage: Meter::new(board),
+            usage: Meter::new(board, slot),
             limits: &config.limits,
             clock,
             poll,
             listeners,
-            links: Links::new(),
+            links: Links::new(None),
             input: vec![0; INPUT].into(),
             spare: Vec::new(),
             ledger: Ledger::off(),
-            aside: aside(),
-            _dismissed: dismissed,
+            aside: Scoreboard::leaked(1, 0).own_slot(0),
         })
     }
 
@@ -125,7 +124,7 @@ impl<'c> Admin<'c> {
         let mut events = Events::with_capacity(CONNECTIONS_MAX);
         let mut turns = Turns::begin(self.clock.now());
         let mut is_busy = false;
-        self.row.set_ready();
+        self.slot.set_ready();
         loop {
             let pause = turns.due().saturating_duration_since(self.clock.now());
             let pause = match (is_busy, self.links.has_pending()) {
@@ -140,7 +139,12 @@ impl<'c> Admin<'c> {
             }
             for event in &events {
                 match event.token() {
-                    DISMISSED => return Ok(()),
+                    DOORBELL => {
+                        self.doorbell.answer();
+                        if self.board.control().phase() == Phase::Ended {
+                            return Ok(());
+                        }
+                    }
                     Token(LISTENER) => self.listeners.ready(event.token()),
                     Token(token) => self.turn(|links, input, turn| {
                         links.ready(token - LINKS, event, input, turn);
@@ -151,14 +155,14 @@ impl<'c> Admin<'c> {
                 links.pump_unfinished(input, turn);
             });
             let has_queued = self.accept();
-            let (board, nudge) = (self.board, Rc::clone(&self.nudge));
+            let (board, slot, compiler) = (self.board, self.slot, Rc::clone(&self.compiler));
             self.turn(|links, input, turn| {
                 let ask = || {
-                    let number = board.ask_reload();
-                    nudge.give();
-                    number
+                    slot.request_reload();
+                    compiler.ring();
+                    board.reload_requests()
                 };
-                links.answer(ask, |number| outcome_of(number, board), input, turn);
+                links.answer(ask, |number| result_of(number, board), input, turn);
             });
             is_busy = has_queued || self.links.has_unfinished();
         }
@@ -166,7 +170,7 @@ impl<'c> Admin<'c> {
 
     /// What is done once a second.
     fn listen(&mut self, came: Came) {
-        self.row.beat();
+        self.slot.beat();
         self.usage.forget();
         if came == Came::InTime {
             self.pulse.listen(self.board);
@@ -192,12 +196,12 @@ impl<'c> Admin<'c> {
                     links.close_oldest(turn);
                 }
                 let mut link = Link::new(stream, Conn::new(peer, false, turn));
-                let progress = link.pump(input, turn);
+                let progress = links.start(&mut link, input, turn);
                 let token = Token(LINKS + links.next_key());
                 let is_watched = progress != Progress::Closed
                     && poll.is_ok_and(|poll| link.watch(&poll, token).is_ok());
                 if is_watched {
-                    links.insert(link, progress);
+                    links.insert(link, progress, turn);
                 }
             });
         }
@@ -205,10 +209,7 @@ impl<'c> Admin<'c> {
     }
 
     /// Takes links on, with what there is to be said now.
-    fn turn<T>(
-        &mut self,
-        act: impl FnOnce(&mut Links<'static>, &mut [u8], &mut Turn<'_, 'static>) -> T,
-    ) -> T {
+    fn turn<T>(&mut self, act: impl FnOnce(&mut Links, &mut [u8], &mut Turn<'_>) -> T) -> T {
         let Self { board, setup, pulse, history, usage, clock, ledger, spare, aside, .. } = self;
         let view = View {
             board: *board,
@@ -225,9 +226,9 @@ impl<'c> Admin<'c> {
             now: clock.now(),
             millis: clock.millis(),
             endings: clock.endings(),
+            view: ArenaView::of(&[]),
             mode: Mode::Serving,
-            term: None,
-            row: *aside,
+            slot: *aside,
             spare,
             ledger,
         };
@@ -240,10 +241,4 @@ fn extra() -> Extra {
     let mut extra = Extra::default();
     extra.add(POLICY).expect("a field that tine does not set");
     extra
-}
-
-/// A row of a board that nobody else sees.
-fn aside() -> Row<'static> {
-    let words: Vec<_> = (0..Board::words(1)).map(|_| AtomicU64::new(0)).collect();
-    Board::new(Vec::leak(words)).rows().next().expect("a board with a row")
 }

@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use nix::time::{ClockId, clock_gettime};
+
 use crate::http::date::rest_of_second;
 use crate::http::extra::Extra;
 use crate::http::head::Endings;
@@ -10,6 +12,12 @@ use crate::http::head::Endings;
 /// How long 1970 is ago.
 pub(super) fn since_1970() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// How long ago the system was booted, in seconds, pauses included (CLOCK_BOOTTIME).
+pub(super) fn boot_seconds() -> u64 {
+    let time = clock_gettime(ClockId::CLOCK_BOOTTIME);
+    time.ok().and_then(|time| u64::try_from(time.tv_sec()).ok()).unwrap_or(0)
 }
 
 /// The same in milliseconds.
@@ -61,6 +69,8 @@ impl Turns {
 pub(super) struct Clock {
     extra: &'static Extra,
     now: Instant,
+    /// The same in milliseconds since 1970.
+    millis: u64,
     endings: Endings,
     /// When their second is over.
     endings_until: Instant,
@@ -74,7 +84,9 @@ impl Clock {
         let (now, time) = (Instant::now(), SystemTime::now());
         let endings = Endings::new(extra, time);
         let until_millis = (endings.second() + 1) * 1000;
-        Self { extra, now, endings, endings_until: now + rest_of_second(time), until_millis }
+        let endings_until = now + rest_of_second(time);
+        let millis = millis_at(now, endings_until, until_millis);
+        Self { extra, now, millis, endings, endings_until, until_millis }
     }
 
     /// Begins another turn. A system clock that is set meanwhile is noticed within a second.
@@ -82,6 +94,8 @@ impl Clock {
         self.now = Instant::now();
         if self.now >= self.endings_until {
             *self = Self::new(self.extra);
+        } else {
+            self.millis = millis_at(self.now, self.endings_until, self.until_millis);
         }
     }
 
@@ -91,11 +105,16 @@ impl Clock {
 
     /// The same in milliseconds since 1970.
     pub(super) fn millis(&self) -> u64 {
-        let left = self.endings_until.saturating_duration_since(self.now).as_micros();
-        self.until_millis.saturating_sub(u64::try_from(left.div_ceil(1000)).unwrap_or(0))
+        self.millis
     }
 
     pub(super) fn endings(&self) -> &Endings {
         &self.endings
     }
+}
+
+/// The time in milliseconds since 1970, by that of a moment to come.
+fn millis_at(now: Instant, until: Instant, until_millis: u64) -> u64 {
+    let left = until.saturating_duration_since(now).as_micros();
+    until_millis.saturating_sub(u64::try_from(left.div_ceil(1000)).unwrap_or(0))
 }

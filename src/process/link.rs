@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::net::Shutdown;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::time::Instant;
 
 use mio::event::Event;
@@ -10,21 +10,21 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use nix::libc;
 use nix::sys::sendfile::sendfile64;
-use nix::sys::socket::{MsgFlags, sendmsg};
+use nix::sys::socket::{MsgFlags, sendmsg, setsockopt, sockopt};
 
-use crate::board::Ending;
-use crate::conn::{Conn, Subject, Turn, Want};
+use crate::conn::{Conn, Turn, Want};
 use crate::response::{Follows, Outgoing, Slice};
-use crate::site::Facts;
+use crate::scoreboard::Ending;
+use crate::site::{Extent, FileStat};
 use crate::sys::queue::unacknowledged;
 
 /// Most steps that a connection is taken on before others have their turn.
 const STEPS_MAX: usize = 64;
 
 /// A socket and the connection on it.
-pub(super) struct Link<'s> {
+pub(super) struct Link {
     stream: TcpStream,
-    conn: Conn<'s>,
+    conn: Conn,
     /// Whether the socket may have bytes for us. What arrives later is announced by an event.
     readable: bool,
     /// Whether the socket may have room for ours.
@@ -35,8 +35,13 @@ pub(super) struct Link<'s> {
     /// How much the client had not taken of what the socket holds, in bytes, when that was last
     /// looked at; none if it was not since something was sent.
     untaken: Option<usize>,
+    /// What the socket may hold of the arena by reference: all that sendfile(2) has queued since
+    /// the client had acknowledged everything.
+    queued: Option<Extent>,
     /// Whether it stands among the unfinished, so that it need not stand there twice.
     pub(super) is_unfinished: bool,
+    /// The pages of the arena that are pinned for it.
+    pub(super) pinned: Option<Extent>,
 }
 
 /// How far a link was taken on.
@@ -50,17 +55,9 @@ pub(super) enum Progress {
     Closed,
 }
 
-/// What has become of bytes that were read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Read {
-    Taken,
-    /// They are another generation's to answer: no more is read here.
-    Kept,
-}
-
-impl<'s> Link<'s> {
-    /// A link that was just accepted, or handed over: its bytes are looked at unasked.
-    pub(super) fn new(stream: TcpStream, conn: Conn<'s>) -> Self {
+impl Link {
+    /// A link that was just accepted: its bytes are looked at unasked.
+    pub(super) fn new(stream: TcpStream, conn: Conn) -> Self {
         Self {
             stream,
             conn,
@@ -68,7 +65,9 @@ impl<'s> Link<'s> {
             writable: true,
             ended: false,
             untaken: None,
+            queued: None,
             is_unfinished: false,
+            pinned: None,
         }
     }
 
@@ -76,7 +75,7 @@ impl<'s> Link<'s> {
         &mut self.stream
     }
 
-    pub(super) fn conn(&mut self) -> &mut Conn<'s> {
+    pub(super) fn conn(&mut self) -> &mut Conn {
         &mut self.conn
     }
 
@@ -97,26 +96,43 @@ impl<'s> Link<'s> {
         self.readable = true;
     }
 
-    /// Does what the connection wants.
-    pub(super) fn pump(&mut self, input: &mut [u8], turn: &mut Turn<'_, 's>) -> Progress {
+    /// Does what the connection wants. Bodies of the arena are sent from `arena`, if that can be.
+    pub(super) fn pump(
+        &mut self,
+        input: &mut [u8],
+        arena: Option<BorrowedFd<'_>>,
+        turn: &mut Turn<'_>,
+    ) -> Progress {
         for _ in 0..STEPS_MAX {
-            let outcome = match self.conn.want() {
+            let outcome = match self.conn.want(turn.view) {
                 Want::Close => return self.close(Ending::Broken, turn),
                 Want::Wait => return Progress::Blocked,
                 Want::Read if !self.readable => return Progress::Blocked,
-                // What it has is another generation's to answer, before anything else is read.
-                Want::Read if turn.is_superseded() && self.conn.has_to_carry() => {
-                    return Progress::Blocked;
-                }
                 Want::Send(_) if !self.writable => return Progress::Blocked,
-                Want::Read => match self.read(input, turn) {
-                    Ok(Read::Kept) => return Progress::Blocked,
-                    outcome => outcome.map(drop),
-                },
+                Want::Read => self.read(input, turn),
                 Want::Send(Outgoing::File(slice)) => {
+                    turn.subject.go_offline();
                     let sent = send_slice(&self.stream, &slice);
                     let outcome = self.wrote(sent, turn);
-                    if outcome.is_ok() && matches!(self.conn.want(), Want::Send(_)) {
+                    if outcome.is_ok() && matches!(self.conn.want(turn.view), Want::Send(_)) {
+                        return Progress::Unfinished;
+                    }
+                    outcome
+                }
+                Want::Send(Outgoing::Arena(extent, follows)) => {
+                    let sent = match arena {
+                        Some(arena) => {
+                            self.queue(extent);
+                            send_part(&self.stream, arena, extent.offset, extent.len)
+                        }
+                        None => {
+                            let bytes = turn.view.bytes(extent.offset, extent.len);
+                            let bytes = IoSlice::new(bytes.unwrap_or_default());
+                            send_bytes(&self.stream, &[bytes, IoSlice::new(&[])], follows)
+                        }
+                    };
+                    let outcome = self.wrote(sent, turn);
+                    if outcome.is_ok() && matches!(self.conn.want(turn.view), Want::Send(_)) {
                         return Progress::Unfinished;
                     }
                     outcome
@@ -124,13 +140,6 @@ impl<'s> Link<'s> {
                 Want::Send(Outgoing::Bytes(bytes, follows)) => {
                     let sent = send_bytes(&self.stream, &bytes, follows);
                     self.wrote(sent, turn)
-                }
-                Want::Open(large) => {
-                    let Subject::Site(site) = turn.subject else {
-                        return self.close(Ending::Broken, turn);
-                    };
-                    self.conn.opened(site.open(large), turn);
-                    Ok(())
                 }
                 Want::Finish => {
                     let finished = self.stream.shutdown(Shutdown::Write);
@@ -145,10 +154,38 @@ impl<'s> Link<'s> {
         Progress::Unfinished
     }
 
+    /// Takes note that the socket is about to hold pages of an extent.
+    fn queue(&mut self, extent: Extent) {
+        let queued = self.queued.filter(|_| self.has_untaken());
+        self.queued = Some(queued.map_or(extent, |queued| union(queued, extent)));
+    }
+
+    /// What it needs of the arena: what it has to send still, and what the socket holds.
+    pub(super) fn needs(&self) -> Option<Extent> {
+        let (unsent, queued) = (self.conn.unsent(), self.queued);
+        unsent.zip(queued).map(|(unsent, queued)| union(unsent, queued)).or(unsent).or(queued)
+    }
+
+    /// Forgets what the socket has held, if the client has acknowledged all of it; false if it has
+    /// not.
+    pub(super) fn forget_acknowledged(&mut self) -> bool {
+        if self.queued.is_some() && !self.has_untaken() {
+            self.queued = None;
+        }
+        self.queued.is_none()
+    }
+
+    /// Ends the connection with a reset, so that the socket keeps no pages.
+    pub(super) fn abort(&mut self, turn: &mut Turn<'_>) -> Progress {
+        let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+        let _ = setsockopt(&self.stream, sockopt::Linger, &linger);
+        self.close(Ending::Old, turn)
+    }
+
     /// Whether the client takes what it was sent: then its time begins anew. A socket holds
     /// megabytes, and has room again only when a good part of that is gone; a client that reads
     /// slowly would look like one that does not read.
-    pub(super) fn is_taken(&mut self, turn: &mut Turn<'_, 's>) -> bool {
+    pub(super) fn is_taken(&mut self, turn: &mut Turn<'_>) -> bool {
         let Ok(untaken) = unacknowledged(&self.stream) else { return false };
         let is_less = self.untaken.is_none_or(|before| untaken < before);
         self.untaken = Some(untaken);
@@ -161,30 +198,27 @@ impl<'s> Link<'s> {
     }
 
     /// Takes note of the connection's end, for a reason of its own or else for this one.
-    pub(super) fn close(&mut self, reason: Ending, turn: &mut Turn<'_, 's>) -> Progress {
+    pub(super) fn close(&mut self, reason: Ending, turn: &mut Turn<'_>) -> Progress {
         self.conn.over(reason, turn);
         Progress::Closed
     }
 
-    fn read(&mut self, input: &mut [u8], turn: &mut Turn<'_, 's>) -> io::Result<Read> {
+    fn read(&mut self, input: &mut [u8], turn: &mut Turn<'_>) -> io::Result<()> {
         match (&self.stream).read(input) {
             Ok(0) => self.conn.ended(),
             Ok(len) => {
                 // A short read has emptied the socket.
                 self.readable = len == input.len() || self.ended;
-                if turn.is_superseded() && self.conn.keep(&input[..len]) {
-                    return Ok(Read::Kept);
-                }
                 self.conn.received(&input[..len], turn);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
-        Ok(Read::Taken)
+        Ok(())
     }
 
-    fn wrote(&mut self, sent: io::Result<usize>, turn: &mut Turn<'_, 's>) -> io::Result<()> {
+    fn wrote(&mut self, sent: io::Result<usize>, turn: &mut Turn<'_>) -> io::Result<()> {
         match sent {
             // Nothing is left of a file that was longer when its head was sent.
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -220,11 +254,22 @@ fn send_bytes(
 
 fn send_slice(stream: &TcpStream, slice: &Slice<'_>) -> io::Result<usize> {
     if let Some(expected) = slice.unless_changed_from
-        && !Facts::of(slice.file)?.1.is_same_state(expected)
+        && !FileStat::of(slice.file)?.1.is_same_version(expected)
     {
         return Err(io::Error::other("the file was changed while it was sent"));
     }
-    let mut at = i64::try_from(slice.at).map_err(io::Error::other)?;
-    let len = usize::try_from(slice.len).map_err(io::Error::other)?;
-    Ok(sendfile64(stream, slice.file, Some(&mut at), len)?)
+    send_part(stream, slice.file, slice.at, slice.len)
+}
+
+fn send_part(stream: &TcpStream, file: impl AsFd, at: u64, len: u64) -> io::Result<usize> {
+    let mut at = i64::try_from(at).map_err(io::Error::other)?;
+    let len = usize::try_from(len).map_err(io::Error::other)?;
+    Ok(sendfile64(stream, file, Some(&mut at), len)?)
+}
+
+/// The extent from the first byte of both to the last.
+fn union(a: Extent, b: Extent) -> Extent {
+    let offset = a.offset.min(b.offset);
+    let end = (a.offset + a.len).max(b.offset + b.len);
+    Extent { offset, len: end - offset }
 }

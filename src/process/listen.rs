@@ -4,10 +4,9 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::AsRawFd as _;
 
 use nix::errno::Errno;
-use nix::sys::socket::sockopt::{AcceptConn, Ipv6V6Only, ReuseAddr, TcpNoDelay};
+use nix::sys::socket::sockopt::{Ipv6V6Only, ReuseAddr, TcpNoDelay};
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, getsockopt, listen,
-    setsockopt, socket,
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, listen, setsockopt, socket,
 };
 
 use crate::config::{AdminListen, Listen};
@@ -106,11 +105,6 @@ fn complaint(address: SocketAddr, errno: Errno) -> Failure {
         _ => errno.desc(),
     };
     Failure::system(format!("cannot listen on {address}: {mend}"))
-}
-
-/// Whether a listener was shut down, by whoever holds it.
-pub(super) fn has_ended(listener: &TcpListener) -> bool {
-    getsockopt(listener, AcceptConn).is_ok_and(|accepts| !accepts)
 }
 
 /// Where a listener can be reached, if the system says.

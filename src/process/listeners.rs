@@ -146,11 +146,6 @@ impl Listeners {
         }
         Accepted::Nothing
     }
-
-    /// Leaves all queues to others.
-    pub(super) fn forsake_all(&mut self) {
-        self.listeners.iter_mut().for_each(|entry| forsake(entry, &self.epoll));
-    }
 }
 
 /// Whether an error is about what went wrong with a connection before it was accepted, and is over

@@ -9,10 +9,10 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{pipe2, write};
 
-use crate::board::{Board, Row};
 use crate::config::{Config, LogFormat};
 use crate::failure::Failure;
 use crate::log::{Ledger, Style, notice};
+use crate::scoreboard::{Counter, Slot};
 
 use super::clock::millis;
 use super::failed;
@@ -29,7 +29,8 @@ pub(super) const ATOM: usize = 4096;
 /// Where lines about tine itself are said.
 pub struct Log {
     pub(super) style: Style,
-    board: Board<'static>,
+    /// Of the process that says them.
+    slot: Slot<'static>,
     pipe: OwnedFd,
 }
 
@@ -49,21 +50,30 @@ pub struct ReadEnds {
 ///
 /// # Errors
 /// If the system refuses a pipe.
-pub fn open(style: Style, board: Board<'static>) -> Result<(Log, AccessLog, ReadEnds), Failure> {
+pub fn open(style: Style, slot: Slot<'static>) -> Result<(Log, AccessLog, ReadEnds), Failure> {
     let flags = OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
     let pipe = || pipe2(flags).map_err(failed("cannot make a pipe"));
     let ((answers, written), (notices, said)) = (pipe()?, pipe()?);
     let _ = fcntl(&written, FcntlArg::F_SETPIPE_SZ(WAITING_MAX));
-    let log = Log { style, board, pipe: said };
+    let log = Log { style, slot, pipe: said };
     Ok((log, AccessLog { style, pipe: written }, ReadEnds { answers, notices }))
 }
 
 impl Log {
+    /// The same for a child, in whose slot it counts what is lost.
+    ///
+    /// # Errors
+    /// If there is no descriptor left.
+    pub(super) fn of_child(&self, slot: Slot<'static>) -> Result<Self, Failure> {
+        let pipe = self.pipe.try_clone().map_err(failed("cannot set up a process"))?;
+        Ok(Self { style: self.style, slot, pipe })
+    }
+
     /// Says a line about tine itself; one for which there is no room is counted.
     pub(super) fn say(&self, message: &str) {
         let line = notice(self.style, millis(), message);
         if write(&self.pipe, line.as_bytes()).is_err() {
-            self.board.lose_notice();
+            self.slot.add(Counter::LostEvents, 1);
         }
     }
 }
@@ -82,10 +92,10 @@ impl AccessLog {
     }
 
     /// The same at a worker's end, when it has time; what there is no room for even then is lost.
-    pub(super) fn take_last(&self, ledger: &mut Ledger, row: Row<'_>) {
+    pub(super) fn take_last(&self, ledger: &mut Ledger, slot: Slot<'_>) {
         let mut fds = [PollFd::new(self.pipe.as_fd(), PollFlags::POLLOUT)];
         while self.take(ledger) && poll(&mut fds, PollTimeout::from(READER_TIME)) == Ok(1) {}
-        ledger.lose(row);
+        ledger.lose(slot);
     }
 }
 

@@ -13,14 +13,14 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{read, write};
 
-use crate::board::{Board, Counter, Role, Row};
 use crate::failure::Failure;
+use crate::host::doorbell::Doorbell;
 use crate::log::{Style, notice};
+use crate::scoreboard::{Counter, Phase, Scoreboard, Slot};
 
 use super::clock::millis;
+use super::failed;
 use super::log::{ATOM, ReadEnds};
-use super::word::Word;
-use super::{failed, take_role};
 
 /// How much is read at once, in bytes.
 const INPUT: usize = 64 * 1024;
@@ -35,20 +35,20 @@ const PATIENCE: u32 = 10;
 pub(super) struct Seat {
     pub(super) read_ends: ReadEnds,
     pub(super) style: Style,
-    pub(super) board: Board<'static>,
-    pub(super) row: Row<'static>,
-    /// That there is nothing to come.
-    pub(super) dismissed: Word,
+    pub(super) board: Scoreboard<'static>,
+    pub(super) slot: Slot<'static>,
+    /// Rung when there is nothing to come.
+    pub(super) doorbell: Doorbell,
 }
 
 /// A process that writes the log.
 pub(super) struct Logger {
-    board: Board<'static>,
-    row: Row<'static>,
+    board: Scoreboard<'static>,
+    slot: Slot<'static>,
     style: Style,
     answers: Stream,
     notices: Stream,
-    dismissed: Word,
+    doorbell: Doorbell,
     lost: Lost,
     input: Box<[u8]>,
 }
@@ -66,16 +66,15 @@ struct Lost {
 
 impl Logger {
     pub(super) fn take(seat: Seat) -> Self {
-        let Seat { read_ends, style, board, row, dismissed } = seat;
-        take_role(row, Role::Logger, 0);
-        row.set_ready();
+        let Seat { read_ends, style, board, slot, doorbell } = seat;
+        slot.set_ready();
         let answers = Stream::new(read_ends.answers, stdout().as_fd().try_clone_to_owned());
         let notices = Stream::new(read_ends.notices, stderr().as_fd().try_clone_to_owned());
         // What was lost before is said by now, or nobody knows.
         let seen = board.total(Counter::LostLines);
         let lost = Lost { said: seen, seen, turns: 0, why: None };
         let input = vec![0; INPUT].into();
-        Self { board, row, style, answers, notices, dismissed, lost, input }
+        Self { board, slot, style, answers, notices, doorbell, lost, input }
     }
 
     /// Writes until there is nothing to come; if nobody reads, for a turn longer.
@@ -89,10 +88,10 @@ impl Logger {
             let now = Instant::now();
             if now >= turn_at {
                 turn_at = now + TURN;
-                self.row.beat();
+                self.slot.beat();
                 self.say_losses();
             }
-            if leave_at.is_none() && self.dismissed.is_said() {
+            if leave_at.is_none() && self.is_over() {
                 leave_at = Some(now + TURN);
                 // Something may have come since they were looked at.
                 (self.answers.was_empty, self.notices.was_empty) = (false, false);
@@ -101,12 +100,12 @@ impl Logger {
             leave_at = leave_at.map(|leave_at| if has_moved { now + TURN } else { leave_at });
             let is_done = self.answers.is_empty() && self.notices.is_empty();
             if leave_at.is_some_and(|leave_at| is_done || leave_at <= now) {
-                self.row.add(Counter::LostLines, self.answers.lose_all());
+                self.slot.add(Counter::LostLines, self.answers.lose_all());
                 return Ok(());
             }
             let mut fds = match leave_at {
                 None => {
-                    vec![self.answers.awaited(), self.notices.awaited(), self.dismissed.awaited()]
+                    vec![self.answers.awaited(), self.notices.awaited(), self.doorbell.awaited()]
                 }
                 // What has come to its end is always there.
                 Some(_) => {
@@ -114,16 +113,21 @@ impl Logger {
                     streams.filter(|stream| !stream.is_empty()).map(Stream::awaited).collect()
                 }
             };
-            let pause = PollTimeout::try_from(turn_at - now).unwrap_or(PollTimeout::ZERO);
+            // At the end nothing comes any more: what is in the pipes can be read at once.
+            let has_to_read = |stream: &Stream| !stream.is_empty() && stream.chunk().is_empty();
+            let reads_on =
+                leave_at.is_some() && (has_to_read(&self.answers) || has_to_read(&self.notices));
+            let pause = if reads_on { Duration::ZERO } else { turn_at - now };
+            let pause = PollTimeout::try_from(pause).unwrap_or(PollTimeout::ZERO);
             match poll(&mut fds, pause) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(failed("cannot wait for lines")(errno)),
             }
             if self.answers.has_time() && leave_at.is_none() {
-                let _ = poll(&mut [self.dismissed.awaited()], PollTimeout::from(GATHER));
+                let _ = poll(&mut [self.doorbell.awaited()], PollTimeout::from(GATHER));
             }
             if let Err(errno) = self.answers.advance(&mut self.input) {
-                self.row.add(Counter::LostLines, self.answers.lose());
+                self.slot.add(Counter::LostLines, self.answers.lose());
                 self.lost.why = Some(errno);
                 if self.answers.broke(errno) {
                     let reason = errno.desc();
@@ -131,10 +135,17 @@ impl Logger {
                 }
             }
             if let Err(errno) = self.notices.advance(&mut self.input) {
-                (0..self.notices.lose()).for_each(|_| self.board.lose_notice());
+                self.slot.add(Counter::LostEvents, self.notices.lose());
                 self.notices.broke(errno);
             }
         }
+    }
+
+    /// Whether nothing is to come: all others are gone, or the master is.
+    fn is_over(&self) -> bool {
+        self.doorbell.answer();
+        let have_ended = self.answers.has_ended && self.notices.has_ended;
+        have_ended || self.board.control().phase() == Phase::Ended
     }
 
     /// Says once how many lines were lost, when no more are, or after a while.
@@ -156,7 +167,7 @@ impl Logger {
     fn say(&mut self, message: &str) {
         let line = notice(self.style, millis(), message);
         if !self.notices.insert(line.as_bytes()) {
-            self.board.lose_notice();
+            self.slot.add(Counter::LostEvents, 1);
         }
     }
 }
@@ -178,12 +189,15 @@ struct Stream {
     was_much: bool,
     /// Whether something was written since that was last asked.
     has_moved: bool,
+    /// Whether no process can write to the pipe any more.
+    has_ended: bool,
 }
 
 impl Stream {
     fn new(pipe: OwnedFd, out: io::Result<OwnedFd>) -> Self {
         Self {
             has_moved: false,
+            has_ended: false,
             pipe,
             out: out.ok(),
             bytes: Vec::new(),
@@ -225,7 +239,9 @@ impl Stream {
     /// If the lines that it has cannot be written, now or ever.
     fn advance(&mut self, input: &mut [u8]) -> Result<(), Errno> {
         if self.chunk().is_empty() {
-            let len = read(&self.pipe, input).unwrap_or(0);
+            let outcome = read(&self.pipe, input);
+            self.has_ended |= outcome == Ok(0);
+            let len = outcome.unwrap_or(0);
             self.was_empty = len == 0;
             self.was_much = len == input.len();
             self.bytes.extend_from_slice(&input[..len]);

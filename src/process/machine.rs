@@ -6,8 +6,9 @@ use nix::sched::{CpuSet, sched_getaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 
+use crate::compile::{Rules, SiteLimits};
 use crate::config::{CONNECTIONS_MAX, Config, MEMORY_MAX, OPEN_FILES_MAX};
-use crate::site::{Rules, SiteLimits};
+use crate::site::Former;
 
 use super::cgroup::ControlGroup;
 
@@ -15,17 +16,15 @@ use super::cgroup::ControlGroup;
 const WORKERS_MAX: u64 = 16;
 /// Processes that are no workers, with some to spare.
 const OTHER_PROCESSES: u64 = 6;
-/// Generations that may live at the same time, at most, in a container that counts processes.
-const GENERATIONS: u64 = 3;
 /// What a worker may need of a container's memory beside the site, in bytes.
 const WORKER_MEMORY: u64 = 8 * 1024 * 1024;
-/// Least rows of the board, and how many there are for each worker.
-const ROWS_MIN: usize = 64;
-const ROWS_PER_WORKER: usize = 8;
-/// Generations that must have rows: one that serves, the next, and one to take over from both.
-const MIN_GENERATIONS: usize = 3;
-/// Master, admin and logger have rows too.
-const ATTENDANTS: usize = 3;
+/// Slots of the scoreboard beside two for each worker: the master's, the compiler's, and two each
+/// for admin and logger. A child that cannot be reaped has a slot until it is.
+const OTHER_SLOTS: usize = 6;
+/// Bytes of an index for each file.
+const INDEX_FILE: u64 = 160;
+/// What part of `--memory-max` the arena has beyond it, for what is replaced and not released yet.
+const ARENA_SPARE: u64 = 4;
 /// Descriptors of a worker that are neither connections nor files of the site: listeners, pipes,
 /// the poll, and some to spare.
 const OTHER_DESCRIPTORS: usize = 48;
@@ -46,8 +45,10 @@ pub(super) struct Allowance {
     pub(super) workers: usize,
     /// What their number comes from.
     pub(super) reason: &'static str,
-    /// Rows of the board: most processes.
-    pub(super) rows: usize,
+    /// Slots of the scoreboard.
+    pub(super) slots: usize,
+    /// Most files on disk that a worker keeps open.
+    pub(super) open_files_max: usize,
     /// What the site may cost.
     pub(super) site: SiteLimits,
     /// Most connections of each worker.
@@ -55,11 +56,28 @@ pub(super) struct Allowance {
 }
 
 impl Allowance {
+    /// What bodies and heads may take of the arena, in bytes.
+    fn bodies(&self) -> u64 {
+        self.site.memory_max.saturating_add(self.site.memory_max / ARENA_SPARE)
+    }
+
+    /// How much of the arena can be in use at most, in bytes: bodies and heads, and two indexes.
+    pub(super) fn arena_size(&self) -> u64 {
+        let index = (self.site.files_max as u64).saturating_mul(INDEX_FILE);
+        self.bodies().saturating_add(index.saturating_mul(2))
+    }
+
+    /// How much of the arena may be in use while the next image is made, in bytes.
+    pub(super) fn arena_budget(&self, former: Option<&Former<'_>>) -> u64 {
+        let index = former.map_or(0, |former| former.site().index_len());
+        self.bodies().saturating_add(index.saturating_mul(2))
+    }
+
     /// What is to be made of the folder.
     pub(super) fn rules(&self, config: &Config) -> Rules {
         Rules {
             limits: self.site.clone(),
-            stand_in: config.spa.clone(),
+            spa_fallback: config.spa.clone(),
             extra: config.extra.clone(),
             health: config.health,
             keep_removed_assets: config.keep_removed_assets,
@@ -84,35 +102,25 @@ impl Machine {
             memory_max: config.memory_max.unwrap_or_else(|| {
                 self.group.memory.map_or(MEMORY_MAX, |memory| memory / 4).min(MEMORY_MAX)
             }),
-            open_files_max: config
-                .open_files_max
-                .unwrap_or(OPEN_FILES_MAX)
-                .min(self.descriptors / 4),
             gzip_max: config.gzip_max,
             files_max: config.files_max,
         };
+        let open_files_max =
+            config.open_files_max.unwrap_or(OPEN_FILES_MAX).min(self.descriptors / 4);
         let (workers, reason) = match config.workers {
             Some(workers) => (workers.get(), "--workers"),
             None => self.workers(&site),
         };
-        let room = self.descriptors.saturating_sub(site.open_files_max + OTHER_DESCRIPTORS).max(1);
+        let room = self.descriptors.saturating_sub(open_files_max + OTHER_DESCRIPTORS).max(1);
         let connections_max = config.connections_max.unwrap_or(CONNECTIONS_MAX).min(room);
-        let rows = self.rows(workers);
-        Allowance { workers, reason, rows, site, connections_max }
-    }
-
-    /// Room for former generations, whose downloads go on, as far as processes are allowed.
-    fn rows(&self, workers: usize) -> usize {
-        let least = MIN_GENERATIONS * (1 + workers) + ATTENDANTS;
-        let most = ROWS_MIN.max(ROWS_PER_WORKER * workers);
-        let pids = self.group.pids.map(|pids| usize::try_from(pids).unwrap_or(usize::MAX));
-        most.min(pids.unwrap_or(most)).max(least)
+        let slots = 2 * workers + OTHER_SLOTS;
+        Allowance { workers, reason, slots, open_files_max, site, connections_max }
     }
 
     /// As many as everything allows, and what allowed the fewest.
     fn workers(&self, site: &SiteLimits) -> (usize, &'static str) {
         let ControlGroup { cpus, memory, pids } = self.group;
-        let by_pids = |pids: u64| pids.saturating_sub(OTHER_PROCESSES) / GENERATIONS;
+        let by_pids = |pids: u64| pids.saturating_sub(OTHER_PROCESSES);
         let by_memory = |memory: u64| memory.saturating_sub(site.memory_max) / WORKER_MEMORY;
         let limits = [
             (Some(self.cpus), "one for each CPU"),
@@ -152,7 +160,7 @@ mod tests {
             (Machine { cpus: 64, ..BIG }, 16, "the most by default"),
             (within(Some(2), None, None), 2, "by the CPU quota"),
             (within(Some(9), None, None), 4, "one for each CPU"),
-            (within(None, None, Some(16)), 3, "by the limit on processes"),
+            (within(None, None, Some(9)), 3, "by the limit on processes"),
             (within(None, None, Some(4)), 1, "by the limit on processes"),
             (within(None, Some(32 * MIB), None), 3, "by the memory limit"),
             (within(None, Some(MIB), None), 1, "by the memory limit"),
@@ -178,9 +186,9 @@ mod tests {
         let config = Config::default();
         assert_eq!(allow(20_000, &config).connections_max, 10_000);
         let few = allow(64, &config);
-        assert_eq!((few.site.open_files_max, few.connections_max), (16, 1));
+        assert_eq!((few.open_files_max, few.connections_max), (16, 1));
         let some = allow(1024, &config);
-        assert_eq!((some.site.open_files_max, some.connections_max), (256, 720));
+        assert_eq!((some.open_files_max, some.connections_max), (256, 720));
         let asked = Config { connections_max: Some(5), ..config };
         assert_eq!(allow(20_000, &asked).connections_max, 5);
     }

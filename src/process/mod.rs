@@ -1,16 +1,13 @@
 //! The roles, one file each: loops around system calls. What they decide is decided below.
 //!
-//! Each role's `run` ends in one of two ways: its process is done, or it is a forked child that
-//! has been given another role. A child unwinds to [`serve`], and by that drops what its parent
-//! held: no descriptor is closed by hand, and none is forgotten.
+//! The master forks all others. A child unwinds to [`serve`] with what its role needs, and by that
+//! drops what its parent held: no descriptor is closed by hand, and none is forgotten.
 
 mod admin;
 mod cgroup;
+mod children;
 mod clock;
-mod crew;
-pub mod handover;
-mod idle;
-mod line;
+mod compiler;
 mod link;
 mod links;
 mod listen;
@@ -19,16 +16,13 @@ pub mod log;
 mod logger;
 mod machine;
 mod master;
-mod nudge;
-mod publisher;
-mod successor;
 mod usage;
 mod user;
 mod watches;
-pub mod word;
 pub mod worker;
 
 use std::ffi::CString;
+use std::fs;
 use std::io;
 use std::os::fd::AsRawFd as _;
 use std::time::{Duration, Instant};
@@ -40,23 +34,26 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{Pid, getppid};
 
-use crate::board::{Role, Row};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::log::Style;
+use crate::scoreboard::Role;
 
 use admin::Admin;
+use compiler::Compiler;
 pub use log::{say, style};
 use logger::Logger;
-use master::Master;
-use publisher::{Birth, Publisher};
+use master::{Birth, Master};
 use worker::Worker;
 
-/// What workers have beyond `--drain-timeout` to leave by themselves.
-const WORKERS_LEAVE: Duration = Duration::from_secs(1);
-/// What all others have, who wait for them. With a second to spare for the last lines it is what
-/// README and manifests have whoever stops tine wait for: 3 s.
+/// What workers have beyond `--drain-timeout` to end by themselves, and all others after them. With
+/// a second to spare for the last lines it is what README and manifests have whoever stops tine
+/// wait for: 3 s.
 const ALL_LEAVE: Duration = Duration::from_secs(2);
+
+/// How much likelier than others the compiler is to be killed if memory runs out: it loses nothing
+/// but time.
+const COMPILER_OOM_SCORE: i32 = 500;
 
 /// How a role ends.
 enum Fate<Next> {
@@ -71,26 +68,14 @@ enum Fate<Next> {
 /// # Errors
 /// What kept it from starting, or ended it early.
 pub fn serve(config: &Config, style: Style, started: Instant) -> Result<u8, Failure> {
-    let first = match Master::open(config, style, started)?.run()? {
+    match Master::open(config, style, started)?.run()? {
         Fate::Done(code) => return Ok(code),
-        Fate::Born(master::Birth::Admin(seat)) => return Admin::take(seat)?.run().map(|()| 0),
-        Fate::Born(master::Birth::Logger(seat)) => return Logger::take(seat).run().map(|()| 0),
-        Fate::Born(master::Birth::Publisher(office, row)) => (office, row),
-    };
-    let mut leader = Publisher::first(first)?;
-    let seat = loop {
-        let heir = match leader.run()? {
-            Fate::Done(code) => return Ok(code),
-            Fate::Born(Birth::Worker(seat)) => break seat,
-            Fate::Born(Birth::Successor(heir)) => heir,
-        };
-        leader = match heir.compile()? {
-            Fate::Done(code) => return Ok(code),
-            Fate::Born(candidate) => Publisher::of(candidate)?,
-        };
-    };
-    Worker::take(seat, &config.limits)?.run()?;
-    Ok(0)
+        Fate::Born(Birth::Compiler(args, arena)) => Compiler::new(args, arena)?.run(),
+        Fate::Born(Birth::Worker(args)) => Worker::new(args, &config.limits)?.run(),
+        Fate::Born(Birth::Admin(seat)) => Admin::take(seat)?.run(),
+        Fate::Born(Birth::Logger(seat)) => Logger::take(seat).run(),
+    }
+    .map(|()| 0)
 }
 
 /// Ends this process with an exit code. Nothing is flushed, and nothing waited for.
@@ -98,24 +83,33 @@ pub fn end(code: u8) -> ! {
     crate::sys::fork::end(code)
 }
 
-/// Says on the board, and to whoever lists processes, what this one is for.
-fn take_role(row: Row<'_>, role: Role, generation: u64) {
-    row.set_role(role, generation);
+/// In a child: takes the name of its role, and has the kernel kill it when the master dies. The
+/// logger stays for the last lines: it ends with its pipes.
+///
+/// # Errors
+/// If the master is dead already.
+fn begin_role(role: Role, master: Pid) -> Result<(), Failure> {
     if let Ok(name) = CString::new(["tine-", role.name()].concat()) {
         let _ = prctl::set_name(&name);
     }
+    if role == Role::Compiler {
+        let path = "/proc/self/oom_score_adj";
+        let now = fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<i32>().ok());
+        let raised = now.unwrap_or(0).saturating_add(COMPILER_OOM_SCORE).min(1000);
+        // Where that is not allowed it is as likely as others.
+        let _ = fs::write(path, raised.to_string());
+    }
+    if role == Role::Logger {
+        return Ok(());
+    }
+    prctl::set_pdeathsig(Signal::SIGKILL).map_err(failed("cannot set up a process"))?;
+    // It may have died before that was asked for.
+    if getppid() == master { Ok(()) } else { Err(Failure::system("the master is gone")) }
 }
 
 /// A failure of the system at something that needs no explanation.
 fn failed<E: Into<io::Error>>(what: &'static str) -> impl Fn(E) -> Failure {
     move |error| Failure::system(format!("{what}: {}", error.into()))
-}
-
-/// Has the kernel kill this process when its parent dies.
-fn bind_to_parent(parent: Pid) -> Result<(), Failure> {
-    prctl::set_pdeathsig(Signal::SIGKILL).map_err(failed("cannot set up a process"))?;
-    // It may have died before that was asked for.
-    if getppid() == parent { Ok(()) } else { Err(Failure::system("the parent is gone")) }
 }
 
 /// Blocks signals, and has the poll say when one of them is pending.

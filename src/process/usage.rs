@@ -7,11 +7,14 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::{SysconfVar, sysconf};
 
 use crate::admin::Usage;
-use crate::board::Board;
+use crate::scoreboard::{Scoreboard, Slot};
 
 /// Reads what the processes on the board have used.
 pub(super) struct Meter {
-    board: Board<'static>,
+    board: Scoreboard<'static>,
+    /// Where the most CPU time that was seen is noted: between a death and its reaping some of it
+    /// is nobody's, and an admin may die too.
+    slot: Slot<'static>,
     ticks_per_second: u64,
     page: u64,
     /// What was read last; it is not read again for each who asks.
@@ -19,13 +22,14 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    pub(super) fn new(board: Board<'static>) -> Self {
+    pub(super) fn new(board: Scoreboard<'static>, slot: Slot<'static>) -> Self {
         let ask = |what, default| {
             let told = sysconf(what).ok().flatten();
             told.and_then(|value| u64::try_from(value).ok()).unwrap_or(default)
         };
         Self {
             board,
+            slot,
             ticks_per_second: ask(SysconfVar::CLK_TCK, 100).max(1),
             page: ask(SysconfVar::PAGE_SIZE, 4096),
             last: Cell::new(None),
@@ -47,15 +51,17 @@ impl Meter {
     fn read(&self) -> Usage {
         let descriptors_max = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
         let unknown = Usage { descriptors_max, ..Usage::default() };
-        let pids = self.board.rows().filter_map(|row| row.holder());
+        let pids = self.board.processes().map(|process| process.pid);
         let stats: Vec<(i32, Stat)> =
             pids.filter_map(|pid| Some((pid, Stat::read(pid)?))).collect();
         if stats.is_empty() {
             return unknown;
         }
         let cpu = stats.iter().map(|(_, stat)| stat.cpu).sum();
-        // Between a death and its reaping some of it is nobody's.
-        let cpu = self.board.raise_cpu(cpu) as f64 / self.ticks_per_second as f64;
+        let noted = self.board.slots().map(|(_, slot)| slot.cpu()).max().unwrap_or(0);
+        let cpu = noted.max(cpu);
+        self.slot.set_cpu(cpu);
+        let cpu = cpu as f64 / self.ticks_per_second as f64;
         let resident =
             |(pid, stat): &(i32, Stat)| proportional(*pid).unwrap_or(stat.resident * self.page);
         let open = |(pid, _): &(i32, Stat)| fs::read_dir(format!("/proc/{pid}/fd")).ok();

@@ -1,144 +1,122 @@
 //! A worker: one loop that accepts connections and takes each one on as far as its socket lets it.
 
-mod moves;
-mod seat;
+mod args;
+mod desk;
 
 use std::net::IpAddr;
+use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Events, Poll, Token};
 use nix::unistd::getpid;
 
-use crate::board::{Counter, Ending, Phase, Role, Row};
-use crate::conn::{Conn, Mode, Subject, Term, Turn};
+use crate::conn::{Conn, DiskRequest, Mode, Turn};
+use crate::control::publication::Reader;
 use crate::failure::Failure;
+use crate::host::arena::page_size;
+use crate::host::doorbell::Doorbell;
+use crate::http::extra::Extra;
 use crate::http::limits::Limits;
 use crate::log::Ledger;
 use crate::peer::Trusted;
-use crate::site::Site;
+use crate::scoreboard::{Counter, Ending, Phase, generation_of};
+use crate::site::{Extent, Site, View, placeholder};
 use crate::sys::door;
 
+pub use args::WorkerArgs;
+use desk::Desk;
+
 use super::clock::Clock;
-use super::handover::Handover;
 use super::link::{Link, Progress};
 use super::links::Links;
 use super::listeners::{Accepted, Listeners};
-use super::log::{ATOM, AccessLog};
-use super::word::Word;
-use super::{failed, take_role, wait};
-pub use seat::Seat;
+use super::log::ATOM;
+use super::{failed, wait};
 
-const DRAIN: Token = Token(0);
-const LEAVE: Token = Token(1);
-const LOOK: Token = Token(2);
-const ARRIVAL: Token = Token(3);
-const ROOM: Token = Token(4);
+const DOORBELL: Token = Token(0);
 /// The first listener; the others follow.
-const LISTENERS: usize = 5;
+const LISTENERS: usize = 1;
 /// The first connection; their keys follow.
 const LINKS: usize = 64;
 
 /// Most connections that are accepted before those that are there have their turn.
 const ACCEPTS_MAX: usize = 64;
-/// Most events that are taken in one turn.
+/// Most events that are taken in one iteration.
 const EVENTS_MAX: usize = 1024;
-/// How much is read at once, in bytes; it is also the longest pipeline that one turn takes in.
+/// How much is read at once, in bytes; it is also the longest pipeline that one iteration takes in.
 const INPUT: usize = 64 * 1024;
-/// How often deadlines and the board are looked at, and the heart beats.
-const SWEEP: Duration = Duration::from_secs(1);
+/// How often deadlines and the scoreboard are looked at, and the heartbeat is stored.
+const TICK: Duration = Duration::from_secs(1);
 /// The same while draining, when somebody waits for the end.
-const DRAIN_SWEEP: Duration = Duration::from_millis(50);
+const DRAIN_TICK: Duration = Duration::from_millis(50);
 /// How long lines wait for room in the pipe before that is tried again.
 const LOG_PAUSE: Duration = Duration::from_millis(50);
+/// For how many ticks after another image removed files are closed: the former directory is removed
+/// after it was replaced.
+const SWEEPS: u32 = 10;
+/// How long connections wait in the backlog for the first image, before they are told to come back.
+const FIRST_IMAGE: Duration = Duration::from_secs(1);
 
 /// A process that serves.
 pub struct Worker<'l> {
     desk: Desk<'l>,
     poll: Poll,
     listeners: Listeners,
-    handover: Handover,
-    /// Whether somebody may have been handed over to this generation.
-    has_arrivals: bool,
-    links: Links<'static>,
+    links: Links,
     connections_max: usize,
     trusted: Trusted,
     has_preface: bool,
     /// How many links there were when nothing was left to accept with; until there are fewer, or
     /// for the rest of a second, that is not tried again.
     shortage: Option<usize>,
-    /// Whether it is told when the way has room; without memory for that it is tried once a second.
-    hears_of_room: bool,
-    /// Whether this generation had its turn to serve, or has it still.
-    has_served: bool,
-    /// Held for their ends.
-    _words: [Word; 4],
+    doorbell: Doorbell,
+    compiler: Doorbell,
+    /// When connections are accepted although there is no image.
+    accepts_from: Instant,
+    /// The generation for which connections that wait for an image were decided again.
+    generation: u64,
+    /// In how many ticks removed files are looked for still.
+    sweeps: u32,
+    cut: u64,
     drain_timeout: Duration,
     /// When to be gone; none while there is no end in sight.
     leave_at: Option<Instant>,
 }
 
-/// The way to the next generation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    Open,
-    /// Full, for so many sweeps: what is kept waits for room.
-    Full(u8),
-    /// Full for so long that what is kept is answered here.
-    Closed,
-}
-
-/// What the links need for their turns.
-struct Desk<'l> {
-    site: &'static Site,
-    limits: &'l Limits,
-    row: Row<'static>,
-    access_log: AccessLog,
-    ledger: Ledger,
-    clock: Clock,
-    mode: Mode,
-    term: Term<'static>,
-    way: Way,
-    input: Box<[u8]>,
-    spare: Vec<u8>,
-}
-
 impl<'l> Worker<'l> {
-    /// Takes a seat, and says that it is ready.
+    /// Begins to serve, and says that it is ready.
     ///
     /// # Errors
     /// If the system refuses what watching for events needs.
-    pub fn take(seat: Seat, limits: &'l Limits) -> Result<Self, Failure> {
-        // It lives as long as this process.
-        let site: &'static Site = Box::leak(Box::new(seat.site));
-        let Seat {
-            generation, board, row, access_log, listeners, handover, connections_max, ..
-        } = seat;
-        take_role(row, Role::Worker, generation);
-        // A poll of its own: an inherited one would be the publisher's still.
+    pub fn new(args: WorkerArgs, limits: &'l Limits) -> Result<Self, Failure> {
+        let WorkerArgs { board, slot, arena, access_log, connections_max, .. } = args;
+        // A poll of its own: an inherited one would be the master's still.
         let poll = Poll::new().map_err(failed("cannot watch for events"))?;
-        seat.drain.watch(&poll, DRAIN)?;
-        seat.leave.watch(&poll, LEAVE)?;
-        seat.look.watch(&poll, LOOK)?;
-        seat.gone.watch(&poll, LOOK)?;
-        let listeners = Listeners::new(listeners, LISTENERS, &poll)?;
-        handover.watch_exit(&poll, ARRIVAL)?;
-        row.set_ready();
-        drop(seat.ready);
+        args.doorbell.watch(&poll, DOORBELL).map_err(failed("cannot watch an eventfd"))?;
+        let listeners = Listeners::new(args.listeners, LISTENERS, &poll)?;
+        // They live as long as this process.
+        let placeholder: &'static [u8] = Vec::leak(placeholder(args.health));
+        let extra: &'static Extra = Box::leak(Box::new(args.extra));
+        let placeholder = Site::open(View::of(placeholder), 0)
+            .map_err(|error| Failure::system(error.to_string()))?;
+        let reader = Reader::new(board, slot, arena.view, page_size(), placeholder);
+        let clock = Clock::new(extra);
+        slot.set_ready();
         let desk = Desk {
-            site,
+            reader,
+            view: arena.view,
+            files: args.files,
+            disk: DiskRequest::default(),
+            wants_reload: false,
+            stale_files: 0,
+            board,
             limits,
-            row,
-            ledger: Ledger::new(
-                access_log.style,
-                (generation, getpid().as_raw()),
-                seat.trusted.clone(),
-            ),
+            slot,
+            ledger: Ledger::new(access_log.style, getpid().as_raw(), args.trusted.clone()),
             access_log,
-            clock: Clock::new(site.extra()),
+            clock,
             mode: Mode::Serving,
-            term: Term { board, generation },
-            way: Way::Open,
             input: vec![0; INPUT].into(),
             spare: Vec::new(),
         };
@@ -146,89 +124,99 @@ impl<'l> Worker<'l> {
             desk,
             poll,
             listeners,
-            handover,
-            has_arrivals: true,
-            links: Links::new(),
+            links: Links::new(arena.file),
             connections_max,
-            trusted: seat.trusted,
-            has_preface: seat.has_preface,
+            trusted: args.trusted,
+            has_preface: args.has_preface,
             shortage: None,
-            hears_of_room: true,
-            has_served: false,
-            _words: [seat.drain, seat.leave, seat.look, seat.gone],
-            drain_timeout: seat.drain_timeout,
+            doorbell: args.doorbell,
+            compiler: args.compiler,
+            accepts_from: args.started + FIRST_IMAGE,
+            generation: 0,
+            sweeps: 0,
+            cut: 0,
+            drain_timeout: args.drain_timeout,
             leave_at: None,
         })
     }
 
-    /// Serves until everybody, or this worker alone, is to leave.
+    /// Serves until tine ends.
     ///
     /// # Errors
-    /// If it cannot wait for events.
+    /// If it cannot wait for events, or a published image is damaged.
     pub fn run(mut self) -> Result<(), Failure> {
         let mut events = Events::with_capacity(EVENTS_MAX);
-        let mut sweep_at = self.desk.clock.now();
+        let mut tick_at = self.desk.clock.now();
         let mut is_busy = false;
+        self.on_doorbell();
         while !self.is_done() {
-            let pause = sweep_at.saturating_duration_since(self.desk.clock.now());
-            let pause = if self.desk.ledger.is_empty() { pause } else { pause.min(LOG_PAUSE) };
-            wait(&mut self.poll, &mut events, Some(if is_busy { Duration::ZERO } else { pause }))?;
+            let pause = self.pause(is_busy, tick_at);
+            self.desk.reader.go_offline();
+            wait(&mut self.poll, &mut events, Some(pause))?;
             self.desk.clock.tick();
 
             for event in &events {
                 match event.token() {
-                    DRAIN => {
-                        self.look();
-                        sweep_at = self.desk.clock.now();
-                    }
-                    LEAVE => self.leave_at = Some(self.desk.clock.now()),
-                    ARRIVAL => self.has_arrivals = true,
-                    ROOM => self.desk.way = Way::Open,
-                    LOOK => {
-                        self.look();
-                        if !self.has_served {
-                            // The publisher is gone without ever having been in office.
-                            return Ok(());
-                        }
+                    DOORBELL => {
+                        self.doorbell.answer();
+                        self.on_doorbell();
+                        tick_at = self.desk.clock.now();
                     }
                     Token(LISTENERS..LINKS) => self.listeners.ready(event.token()),
                     Token(token) => {
-                        let (mut turn, input) = self.desk.turn();
-                        self.links.ready(token - LINKS, event, input, &mut turn);
+                        let (links, mut turn, input) = self.turn();
+                        links.ready(token - LINKS, event, input, &mut turn);
                         self.desk.log(ATOM);
                     }
                 }
             }
-            let (mut turn, input) = self.desk.turn();
-            self.links.pump_unfinished(input, &mut turn);
-            if self.desk.clock.now() >= sweep_at {
-                self.sweep();
-                let is_leaving = self.desk.term.board.phase() != Phase::Serving;
-                let pause = if is_leaving { DRAIN_SWEEP } else { SWEEP };
-                sweep_at = self.desk.clock.now() + pause;
+            let (links, mut turn, input) = self.turn();
+            links.pump_unfinished(input, &mut turn);
+            if self.desk.clock.now() >= tick_at {
+                self.tick();
+                let is_serving = self.desk.mode == Mode::Serving;
+                let pause = if is_serving { TICK } else { DRAIN_TICK };
+                tick_at = self.desk.clock.now() + pause;
             }
             let has_queued = self.accept();
-            let has_arrivals = self.adopt();
-            if self.is_superseded() {
-                self.look();
-            }
-            self.hand_over();
-            is_busy = has_queued || has_arrivals || self.links.has_unfinished();
-            self.desk.row.set_open(self.links.len());
+            self.on_new_site();
+            is_busy = has_queued || self.links.has_unfinished();
+            self.desk.slot.set_open(self.links.len());
             self.desk.log(0);
+            if let Some(error) = self.desk.reader.error() {
+                return Err(Failure::system(error.to_string()));
+            }
         }
-        let (mut turn, _) = self.desk.turn();
-        self.links.close_all(&mut turn);
-        self.desk.access_log.take_last(&mut self.desk.ledger, self.desk.row);
+        let (links, mut turn, _) = self.turn();
+        links.close_all(&mut turn);
+        self.desk.access_log.take_last(&mut self.desk.ledger, self.desk.slot);
         Ok(())
+    }
+
+    /// How long to wait for events.
+    fn pause(&mut self, is_busy: bool, tick_at: Instant) -> Duration {
+        if is_busy {
+            return Duration::ZERO;
+        }
+        let now = self.desk.clock.now();
+        let mut until = tick_at;
+        if !self.has_image() && self.accepts_from > now {
+            until = until.min(self.accepts_from);
+        }
+        let pause = until.saturating_duration_since(now);
+        if self.desk.ledger.is_empty() { pause } else { pause.min(LOG_PAUSE) }
+    }
+
+    fn has_image(&self) -> bool {
+        self.generation != 0 || self.desk.board.compiler().published() != 0
     }
 
     fn is_done(&self) -> bool {
         let is_late = self.leave_at.is_some_and(|leave_at| leave_at <= self.desk.clock.now());
-        is_late
-            || matches!(self.desk.mode, Mode::Retiring | Mode::Draining)
-                && self.links.is_empty()
-                && self.listeners.have_ended()
+        let is_over = self.desk.mode == Mode::Draining
+            && self.links.is_empty()
+            && self.listeners.have_ended();
+        is_late || is_over
     }
 
     /// Takes connections from the queues; whether there may be more in them.
@@ -259,135 +247,150 @@ impl<'l> Worker<'l> {
         true
     }
 
-    /// Whether it is this worker's time to take connections, and it can take another one.
+    /// Whether it can take another connection, and is to.
     fn has_room(&self) -> bool {
         let is_short = self.shortage.is_some_and(|links| self.links.len() >= links);
         let is_full = self.links.len() >= self.connections_max && !self.links.has_idle();
-        self.has_served && !is_short && !is_full
+        let waits_for_image = !self.has_image()
+            && self.desk.mode != Mode::Draining
+            && self.desk.clock.now() < self.accepts_from;
+        !waits_for_image && !is_short && !is_full
     }
 
     /// Closes an idle connection; false if there is none.
     fn make_room(&mut self) -> bool {
-        let (mut turn, input) = self.desk.turn();
-        self.links.close_idle(input, &mut turn)
+        let (links, mut turn, input) = self.turn();
+        links.close_idle(input, &mut turn)
     }
 
-    /// Starts with a connection. Mostly its request is there already; if it is answered and over
-    /// at once, nobody had to watch it.
+    /// Starts with a connection.
     fn welcome(&mut self, stream: TcpStream, peer: IpAddr) {
-        self.desk.row.add(Counter::Accepted, 1);
-        // Each worker hears by itself that the door is shut, and some later than others.
-        let is_leaving = self.desk.mode != Mode::Serving;
-        let is_shut = is_leaving && self.desk.term.board.phase() == Phase::Draining;
+        self.desk.slot.add(Counter::Accepted, 1);
+        // Each worker learns by itself that the listeners drop new SYNs, and some later than
+        // others.
+        let is_shut = self.desk.board.control().phase() == Phase::Draining;
         if is_shut && door::reopen(&stream).is_err() {
-            self.desk.row.add(Counter::Ended(Ending::Refused), 1);
+            self.desk.slot.add(Counter::Ended(Ending::Refused), 1);
             return;
         }
         let has_preface = self.has_preface && self.trusted.has(peer);
-        let (mut turn, input) = self.desk.turn();
+        let is_draining = self.desk.mode == Mode::Draining;
+        let poll = self.poll.registry();
+        let (turn, input) = self.desk.turn();
+        let (links, mut turn) = (&mut self.links, turn);
         let mut link = Link::new(stream, Conn::new(peer, has_preface, &turn));
-        let progress = link.pump(input, &mut turn);
-        self.keep(link, progress);
-    }
-
-    /// Watches a connection that has gone as far as its socket let it.
-    fn keep(&mut self, mut link: Link<'static>, progress: Progress) {
+        let progress = links.start(&mut link, input, &mut turn);
         if progress == Progress::Closed {
             return;
         }
-        if self.desk.mode == Mode::Draining {
-            link.conn().drain(self.desk.clock.now());
+        if is_draining {
+            link.conn().drain(turn.now);
         }
-        let key = self.links.next_key();
         // Without memory to watch it, the connection is closed.
-        if link.watch(self.poll.registry(), Token(LINKS + key)).is_ok() {
-            self.links.insert(link, progress);
+        if link.watch(poll, Token(LINKS + links.next_key())).is_ok() {
+            links.insert(link, progress, &turn);
         } else {
-            let (mut turn, _) = self.desk.turn();
             link.close(Ending::Refused, &mut turn);
         }
     }
 
-    /// Whether another generation serves, and this worker has not acted on it yet.
-    fn is_superseded(&self) -> bool {
-        matches!(self.desk.mode, Mode::Serving | Mode::Leaving) && self.desk.term.is_over()
-    }
-
-    /// Looks at the board, which says whose turn it is to serve.
-    fn look(&mut self) {
-        let Term { board, generation } = self.desk.term;
-        self.has_served |= board.serving() >= generation;
-        if self.is_superseded() {
-            // Another generation has taken over.
-            self.desk.mode = Mode::Retiring;
-            self.listeners.forsake_all();
-            self.hears_of_room = self.handover.watch_entrance(&self.poll, ROOM).is_ok();
-        }
-        match board.phase() {
+    /// Looks at the scoreboard.
+    fn on_doorbell(&mut self) {
+        match self.desk.board.control().phase() {
             Phase::Serving => {}
-            Phase::Leaving => self.leave(),
-            Phase::Draining => self.drain(),
-        }
-        if board.is_cut(generation) {
-            self.leave_at = Some(self.desk.clock.now());
-        }
-    }
-
-    /// Begins to leave: every answer is its connection's last. Who retires goes on with that.
-    fn leave(&mut self) {
-        if self.desk.mode == Mode::Serving {
-            self.desk.mode = Mode::Leaving;
+            Phase::LameDuck => {
+                if self.desk.mode == Mode::Serving {
+                    self.desk.mode = Mode::LameDuck;
+                }
+            }
+            Phase::Draining | Phase::Ended => self.drain(),
         }
     }
 
-    /// Takes nobody any more but what is queued, until the master ends the listeners.
+    /// Accepts only what is queued, until the master ends the listeners.
     fn drain(&mut self) {
         if self.desk.mode == Mode::Draining {
             return;
         }
         self.desk.mode = Mode::Draining;
-        self.answer_what_is_kept();
-        self.leave_at.get_or_insert(self.desk.clock.now() + self.drain_timeout);
+        let now = self.desk.clock.now();
+        self.leave_at.get_or_insert(now + self.drain_timeout);
         for (_, link) in self.links.iter_mut() {
-            // It may have come in behind a door that was shut already.
+            // It may have come in after the listeners dropped new SYNs.
             let _ = door::reopen(&*link.stream());
-            link.conn().drain(self.desk.clock.now());
+            link.conn().drain(now);
+        }
+    }
+
+    /// Decides again about requests that wait for another image, and asks for one.
+    fn on_new_site(&mut self) {
+        if std::mem::take(&mut self.desk.wants_reload) {
+            self.desk.stale_files = self.desk.board.total(Counter::StaleFiles);
+            self.compiler.ring();
+        }
+        let published = generation_of(self.desk.board.compiler().published());
+        if published != self.generation {
+            let (links, mut turn, input) = self.turn();
+            links.on_new_site(published, input, &mut turn);
+            self.generation = published;
+            self.sweeps = SWEEPS;
+        }
+        let is_waiting = published == 0 || self.links.await_site();
+        if is_waiting {
+            // The compiler rings those that wait: the flag first, and then the last look.
+            self.desk.slot.set_waiting(true);
+            fence(Ordering::SeqCst);
+            if generation_of(self.desk.board.compiler().published()) != published {
+                self.doorbell.ring();
+            }
+        } else if self.desk.slot.is_waiting() {
+            self.desk.slot.set_waiting(false);
         }
     }
 
     /// What is done once a second, whatever happens.
-    fn sweep(&mut self) {
-        self.desk.row.beat();
+    fn tick(&mut self) {
+        self.desk.slot.beat();
         self.shortage = None;
-        self.has_arrivals = true;
-        self.desk.way = match self.desk.way {
-            _ if !self.hears_of_room => Way::Open,
-            Way::Full(0) => Way::Full(1),
-            Way::Full(_) => Way::Closed,
-            way => way,
-        };
-        let (mut turn, input) = self.desk.turn();
-        self.links.expire(input, &mut turn);
-        self.listeners.look_again();
-        self.look();
-    }
-}
-
-impl Desk<'_> {
-    /// This turn's circumstances, and the buffer to read into.
-    fn turn(&mut self) -> (Turn<'_, 'static>, &mut [u8]) {
-        let Self { site, limits, row, ledger, clock, mode, term, way, input, spare, .. } = self;
-        let (subject, now, millis) = (Subject::Site(site), clock.now(), clock.millis());
-        let (endings, mode, row) = (clock.endings(), *mode, *row);
-        let can_go_over = *way != Way::Closed && mode != Mode::Draining;
-        let term = can_go_over.then_some(*term);
-        (Turn { subject, limits, now, millis, endings, mode, term, row, spare, ledger }, input)
-    }
-
-    /// Hands on what is to be logged, once there is enough, or at the end of a turn.
-    fn log(&mut self, least: usize) {
-        if self.ledger.len() > least {
-            self.access_log.take(&mut self.ledger);
+        if self.sweeps > 0 {
+            self.sweeps -= 1;
+            // The disk may not answer; meanwhile nothing is read from the image.
+            self.desk.reader.go_offline();
+            self.desk.files.close_unlinked();
         }
+        let (links, mut turn, input) = self.turn();
+        links.expire(input, &mut turn);
+        links.unpin_acknowledged(&turn);
+        self.listeners.look_again();
+        self.let_go_of_old();
+        self.on_doorbell();
+    }
+
+    /// Aborts responses of older images, if what they need keeps the next one from being written.
+    fn let_go_of_old(&mut self) {
+        let cut = self.desk.board.control().cut();
+        if cut == self.cut {
+            return;
+        }
+        self.cut = cut;
+        let site = *self.desk.reader.adopt();
+        let mut named: Vec<Extent> = site.extents().collect();
+        named.sort_unstable();
+        let is_current = |extent: Extent| {
+            // The last extent that begins before the end of this one.
+            let end = extent.offset + extent.len;
+            let after = named.partition_point(|named| named.offset < end);
+            let before = after.checked_sub(1).and_then(|at| named.get(at));
+            before.is_some_and(|named| {
+                named.offset <= extent.offset && end <= named.offset + named.len
+            })
+        };
+        let (links, mut turn, _) = self.turn();
+        links.abort_older(is_current, &mut turn);
+    }
+
+    fn turn(&mut self) -> (&mut Links, Turn<'_>, &mut [u8]) {
+        let (turn, input) = self.desk.turn();
+        (&mut self.links, turn, input)
     }
 }

@@ -1,113 +1,282 @@
-//! A site that is being put together: its paths, and what they lead to.
+//! What a site image is to hold: it is gathered here, and then laid out and written.
 
-use std::io;
-use std::path::Path;
+mod write;
 
-use super::load::Loaded;
-use super::retire::Retired;
-use super::walk::url;
-use super::{Entry, Leads, Probe, Site};
+use zerocopy::little_endian::{I64, U16, U32, U64};
 
-/// The file that answers for its folder.
-const INDEX: &[u8] = b"index.html";
+use super::file_stat::FileStat;
+use super::form::{Form, Place};
+use super::layout::{
+    Births, DiskRecord, PathRecord, Representation, RetainedRecord, StatRecord, Target, TextRange,
+};
+use super::{Extent, Probe};
+use crate::http::etag::ETag;
+pub use write::{About, Finished};
 
-/// Paths, and the files behind them by their places.
-#[derive(Default)]
-pub(super) struct Draft {
-    /// Sorted once all are there.
-    pub(super) entries: Vec<Entry>,
-    pub(super) files: Vec<Loaded>,
-    pub(super) retired: Vec<Retired>,
-    pub(super) warnings: Vec<String>,
+/// Longest path, in bytes.
+const PATH_MAX: usize = u16::MAX as usize;
+
+/// What a site image is to hold.
+///
+/// Paths, files and variants are numbered in the order in which they are added.
+#[derive(Debug, Default)]
+pub struct Draft {
+    paths: Vec<PathRecord>,
+    files: Vec<FileDraft>,
+    variants: Vec<VariantDraft>,
+    disks: Vec<DiskRecord>,
+    media: Vec<TextRange>,
+    media_names: Vec<&'static str>,
+    text: Vec<u8>,
+    devices: Vec<U64>,
+    retained: Vec<RetainedRecord>,
+    not_found: Option<u32>,
+    spa_fallback: Option<u32>,
+    /// Whether a path is longer than the format can say.
+    has_long_path: bool,
+}
+
+#[derive(Debug)]
+struct FileDraft {
+    form: Form,
+    stat: StatRecord,
+}
+
+#[derive(Debug)]
+struct VariantDraft {
+    form: Form,
+    /// The file that it is, by its number + 1.
+    origin: u32,
+}
+
+/// Why a site does not fit the format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DraftError {
+    /// There are more paths, or more text in them, than numbers of the format.
+    TooLarge,
 }
 
 impl Draft {
-    pub(super) fn add_file(&mut self, url: &[u8], file: Loaded) {
-        self.files.push(file);
-        self.add_with_folder(url, Leads::ToAsset(self.files.len() - 1));
-    }
-
-    pub(super) fn add_unreadable_file(&mut self, path: &Path, error: &io::Error) {
-        self.warn_unreadable(path, error);
-        self.add_with_folder(&url(path), Leads::Nowhere);
-    }
-
-    /// A folder, or a link to something, that cannot be looked into.
-    pub(super) fn add_unreadable(&mut self, path: &Path, error: &io::Error) {
-        self.warn_unreadable(path, error);
-        let url = url(path);
-        self.add(&url, Leads::Nowhere);
-        self.add(&[&*url, b"/"].concat(), Leads::Nowhere);
-    }
-
-    fn warn_unreadable(&mut self, path: &Path, error: &io::Error) {
-        self.warnings.push(format!("cannot read {}: {error}; it answers 403", path.display()));
-    }
-
-    /// Adds a file, and what stands for it if it is its folder's index.
-    fn add_with_folder(&mut self, url: &[u8], leads: Leads) {
-        self.add(url, leads);
-        let Some(folder) = url.strip_suffix(INDEX).filter(|folder| folder.ends_with(b"/")) else {
-            return;
-        };
-        self.add(folder, leads);
-        if let [without_slash @ .., b'/'] = folder
-            && !without_slash.is_empty()
-        {
-            self.add(without_slash, Leads::ToFolder);
+    /// Adds a form of `size` bytes; `modified` is in seconds since 1970.
+    pub fn form(
+        &mut self,
+        media_type: &'static str,
+        size: u64,
+        place: Place<'_>,
+        etag: Option<ETag>,
+        modified: Option<u64>,
+    ) -> Form {
+        let mut record = Representation { size: U64::new(size), ..Representation::default() };
+        record.media = U16::new(self.media(media_type));
+        record.modified = U32::new(modified.and_then(|at| u32::try_from(at).ok()).unwrap_or(0));
+        if let Some(etag) = etag {
+            record.digest = etag.digest();
+            record.flags |= Representation::HAS_DIGEST;
         }
-    }
-
-    /// Adds what tine says of itself, in the place of whatever there is.
-    pub(super) fn add_probes(&mut self) {
-        for (path, probe) in Probe::ALL {
-            self.entries.retain(|entry| *entry.path != *path);
-            self.add(path, Leads::ToProbe(probe));
-        }
-    }
-
-    /// Says that a file is not served, since tine says something of itself there.
-    pub(super) fn hide(&mut self, url: &[u8]) {
-        let path = String::from_utf8_lossy(url);
-        self.warnings.push(format!(
-            "the file {path} is not served, since tine says there how it is; --health off"
-        ));
-    }
-
-    fn add(&mut self, path: &[u8], leads: Leads) {
-        self.entries.push(Entry { path: path.into(), leads });
-    }
-
-    /// Sorts the paths; nothing is added behind this but by [`Draft::retire`].
-    pub(super) fn sort(&mut self) {
-        self.entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-    }
-
-    /// Adds files of `old` that are gone, under the paths that nothing else has.
-    pub(super) fn retire(&mut self, old: &Site, gone: &[Retired]) {
-        let mut entries = Vec::new();
-        for &Retired { asset, since } in gone {
-            let paths = old.entries.iter().filter(|entry| entry.leads == Leads::ToAsset(asset));
-            for Entry { path, .. } in paths {
-                if self.entries.binary_search_by(|entry| entry.path.cmp(path)).is_err() {
-                    let at = self.files.len();
-                    self.files.push(Loaded::Same(asset));
-                    self.retired.push(Retired { asset: at, since });
-                    entries.push(Entry { path: path.clone(), leads: Leads::ToAsset(at) });
-                }
+        let mut births = Births::default();
+        match place {
+            Place::Memory(extent, birth) => {
+                record.body = U64::new(extent.offset);
+                births.body = U32::new(short(birth));
+            }
+            Place::Disk(path, stat) => {
+                record.flags |= Representation::ON_DISK;
+                record.body = U64::new(self.disks.len() as u64);
+                let path = self.text(path);
+                let device = U64::new(stat.identity().0);
+                let stat = self.stat(stat);
+                self.disks.push(DiskRecord { path, device, stat, ..DiskRecord::default() });
             }
         }
-        self.entries.append(&mut entries);
-        self.sort();
+        Form { record, births }
     }
 
-    /// Whether it would be the same site once more.
-    pub(super) fn is_same_as(&self, old: &Site) -> bool {
-        let is_same =
-            |(at, file): (usize, &Loaded)| matches!(file, Loaded::Same(was) if *was == at);
-        self.files.len() == old.assets.len()
-            && self.files.iter().enumerate().all(is_same)
-            && self.retired == old.retired
-            && self.entries == old.entries
+    /// A draft with room for a number of files, each to be set by [`Draft::set_file`].
+    pub fn with_files(count: usize) -> Self {
+        let empty = || FileDraft { form: Form::default(), stat: StatRecord::default() };
+        Self { files: (0..count).map(|_| empty()).collect(), ..Self::default() }
     }
+
+    /// Sets the media type of a form that is from another draft.
+    #[must_use]
+    pub fn with_media_type(&mut self, mut form: Form, media_type: &'static str) -> Form {
+        form.record.media = U16::new(self.media(media_type));
+        form
+    }
+
+    /// How many variants there are that are no file of the site.
+    pub fn generated_variants(&self) -> usize {
+        let is_generated =
+            |variant: &&VariantDraft| variant.form.record.has(Representation::IS_GENERATED);
+        self.variants.iter().filter(is_generated).count()
+    }
+
+    /// Sets a file that there is room for. What is not set stays an empty file without a path.
+    pub fn set_file(&mut self, number: u32, form: Form, stat: &FileStat) {
+        let stat = self.stat(stat);
+        if let Some(file) = self.files.get_mut(number as usize) {
+            *file = FileDraft { form, stat };
+        }
+    }
+
+    /// The media type of a file.
+    pub fn media_type(&self, file: u32) -> &'static str {
+        let media = self.files.get(file as usize).map(|file| file.form.record.media.get());
+        let name = media.and_then(|number| self.media_names.get(usize::from(number)));
+        name.copied().unwrap_or(super::media::UNKNOWN)
+    }
+
+    /// The form of a file.
+    pub fn form_of(&self, file: u32) -> Option<&Form> {
+        self.files.get(file as usize).map(|file| &file.form)
+    }
+
+    /// The variants of a file.
+    pub fn variants_of(&mut self, file: u32) -> impl Iterator<Item = &mut Form> {
+        let record = self.files.get(file as usize).map(|file| file.form.record);
+        let record = record.unwrap_or_default();
+        let first = record.first_variant.get() as usize;
+        let variants = self.variants.iter_mut().skip(first).take(record.variants.into());
+        variants.map(|variant| &mut variant.form)
+    }
+
+    /// Adds a file.
+    pub fn file(&mut self, form: Form, stat: &FileStat) -> u32 {
+        let stat = self.stat(stat);
+        self.files.push(FileDraft { form, stat });
+        short(self.files.len() as u64 - 1)
+    }
+
+    /// Adds a file that is gone and still served, since a time since boot in seconds. None of the
+    /// other kind may follow.
+    pub fn retained_file(&mut self, form: Form, stat: &FileStat, since: u64) -> u32 {
+        self.retained.push(RetainedRecord { since: U64::new(since) });
+        self.file(form, stat)
+    }
+
+    /// Returns the form of a file, to be changed.
+    pub fn file_form(&mut self, file: u32) -> Option<&mut Form> {
+        self.files.get_mut(file as usize).map(|file| &mut file.form)
+    }
+
+    /// How many files there are.
+    pub fn files(&self) -> u32 {
+        short(self.files.len() as u64)
+    }
+
+    /// Adds variants of a file, all at once; `origin` is the file that a variant is, by its number.
+    pub fn variants(&mut self, file: u32, variants: &[(Form, Option<u32>)]) {
+        let Some(FileDraft { form, .. }) = self.files.get_mut(file as usize) else { return };
+        form.record.first_variant = U32::new(short(self.variants.len() as u64));
+        form.record.variants = u8::try_from(variants.len()).unwrap_or(u8::MAX);
+        let variants = variants.iter().take(usize::from(u8::MAX));
+        self.variants.extend(variants.map(|&(form, origin)| VariantDraft {
+            form,
+            origin: origin.map_or(0, |file| file + 1),
+        }));
+    }
+
+    /// Adds the path of a file. One that is longer than the format can say fits no request either,
+    /// and is left out.
+    pub fn path(&mut self, path: &[u8], file: u32) {
+        if path.len() > PATH_MAX {
+            return;
+        }
+        let path = self.text(path);
+        self.add(path, Target::File(file));
+    }
+
+    /// Adds the paths of a directory that has an index: the last path that was added is that of the
+    /// index, and `name` how it ends.
+    pub fn directory_of_last(&mut self, name: &[u8]) {
+        let Some(&PathRecord { path, target }) = self.paths.last() else { return };
+        // Not if its path was left out.
+        let Some(directory) = self.text_of(path).strip_suffix(name) else { return };
+        let len = u16::try_from(directory.len()).unwrap_or(0);
+        self.paths.push(PathRecord { path: TextRange { len: U16::new(len), ..path }, target });
+        if len > 1 {
+            self.add(TextRange { len: U16::new(len - 1), ..path }, Target::Directory);
+        }
+    }
+
+    /// Adds a path of something that could not be read.
+    pub fn unreadable(&mut self, path: &[u8]) {
+        if path.len() > PATH_MAX {
+            return;
+        }
+        let path = self.text(path);
+        self.add(path, Target::Unreadable);
+    }
+
+    /// Adds the paths of tine's own answers.
+    pub fn probes(&mut self) {
+        for (number, (path, _)) in (0..).zip(Probe::ALL) {
+            let path = self.text(path);
+            self.add(path, Target::Probe(number));
+        }
+    }
+
+    /// Sets the file that answers for unknown paths with 404.
+    pub fn set_not_found(&mut self, file: Option<u32>) {
+        self.not_found = file;
+    }
+
+    /// Sets the file that answers for unknown pages of a single-page app.
+    pub fn set_spa_fallback(&mut self, file: Option<u32>) {
+        self.spa_fallback = file;
+    }
+
+    /// Returns the extents that the image names, each as often as it names it.
+    pub fn extents(&self) -> impl Iterator<Item = Extent> {
+        let forms = self.files.iter().map(|file| &file.form);
+        let forms = forms.chain(self.variants.iter().map(|variant| &variant.form));
+        forms.flat_map(|form| super::extents_of(&form.record))
+    }
+
+    fn add(&mut self, path: TextRange, target: Target) {
+        self.paths.push(PathRecord { path, target: target.encode() });
+    }
+
+    fn text(&mut self, text: &[u8]) -> TextRange {
+        let start = U32::new(short(self.text.len() as u64));
+        self.text.extend_from_slice(text);
+        let len = u16::try_from(text.len());
+        self.has_long_path |= len.is_err();
+        TextRange { start, len: U16::new(len.unwrap_or(u16::MAX)) }
+    }
+
+    fn media(&mut self, media_type: &'static str) -> u16 {
+        let known = self.media_names.iter().position(|&name| name == media_type);
+        let number = known.unwrap_or_else(|| {
+            let range = self.text(media_type.as_bytes());
+            self.media.push(range);
+            self.media_names.push(media_type);
+            self.media_names.len() - 1
+        });
+        u16::try_from(number).expect("there are fewer media types")
+    }
+
+    fn stat(&mut self, stat: &FileStat) -> StatRecord {
+        let (device, inode) = stat.identity();
+        let device = U64::new(device);
+        let number = self.devices.iter().rposition(|&known| known == device);
+        let number = number.unwrap_or_else(|| {
+            self.devices.push(device);
+            self.devices.len() - 1
+        });
+        let ((modified, modified_nanos), (changed, changed_nanos)) = stat.times();
+        StatRecord {
+            inode: U64::new(inode),
+            modified: I64::new(modified),
+            changed: I64::new(changed),
+            modified_nanos: U32::new(modified_nanos),
+            changed_nanos: U32::new(changed_nanos),
+            device: U32::new(short(number as u64)),
+        }
+    }
+}
+
+/// A number of the format; what is too large for it is found by [`Draft::finish`].
+pub(super) fn short(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }

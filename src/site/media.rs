@@ -3,7 +3,7 @@
 use mime_guess::from_ext;
 
 /// What a file without a known extension is called (RFC 9110 §8.3).
-const UNKNOWN: &str = "application/octet-stream";
+pub(super) const UNKNOWN: &str = "application/octet-stream";
 
 /// The media type of a file by the extension of its name, without parameters.
 pub fn of(name: &[u8]) -> &'static str {

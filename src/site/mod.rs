@@ -1,94 +1,56 @@
-//! The compiled site: every URL path that exists, mapped to what answers it.
+//! The site image: every URL path that exists, mapped to what answers it, in memory that all
+//! processes share.
 //!
-//! It is made before the workers are forked and never changed afterwards, so that they share it
-//! without locks. It refuses to know requests and connections; only [`Large`] touches a file
-//! after the compile, because what is too large to hold must be sent from somewhere.
+//! The compiler gathers a [`Draft`] and writes it to the arena; workers read it as a [`Site`]. Both
+//! are functions over bytes: nothing here knows a request, a connection or a file.
 
-mod beneath;
-mod coded;
-mod compile;
 mod draft;
-mod facts;
-mod held;
-mod job;
-mod large;
-mod load;
+pub mod file_stat;
+mod form;
+mod hash;
+mod history;
+mod index;
+mod layout;
 pub mod media;
-mod order;
-mod pick;
-mod retire;
-mod rules;
-mod siblings;
-mod twins;
-mod walk;
 
-use std::io;
-use std::time::Duration;
+use crate::http::coding::{Coding, Wishes};
+use crate::http::etag::ETag;
+use crate::http::precondition::Validators;
+pub use crate::sys::view::View;
 
-use nix::errno::Errno;
+pub use draft::{About, Draft, DraftError, Finished};
+pub use file_stat::{FileKind, FileStat};
+pub use form::{Form, Place};
+pub use history::{Former, FormerFile, FormerForm};
+pub use index::ImageError;
+use index::Index;
+use layout::{Header, Representation, Target};
 
-use crate::http::extra::Extra;
-
-pub use beneath::Root;
-use coded::Coded;
-pub use compile::{CompileError, Compiled, Outcome, compile};
-use draft::Draft;
-pub use facts::{Facts, Kind};
-pub use held::Held;
-pub use job::{Grade, Job, Patience, VIGIL};
-pub use large::{Large, Opened, Source};
-pub use pick::Pick;
-use retire::Retired;
-pub use rules::{Rules, SiteLimits};
-
-/// A folder, compiled.
-#[derive(Debug, Default)]
-pub struct Site {
-    /// None before the first compile.
-    root: Option<Root>,
-    /// Sorted by path.
-    entries: Vec<Entry>,
-    /// The files, and behind them those that are retired.
-    assets: Vec<Asset>,
-    retired: Vec<Retired>,
-    /// The folders by what they are: they are watched as such, and others in their places are not.
-    folders: Vec<(u64, u64)>,
-    /// The site's own page for what is missing, by its place among the assets.
-    not_found: Option<usize>,
-    /// The page that stands in for all that are missing, likewise.
-    stand_in: Option<usize>,
-    extra: Extra,
-    /// When all of it was known to be as it is in the file system, in a time since 1970.
-    as_of: Duration,
-    grade: Grade,
+/// A range of the arena, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Extent {
+    /// Where it begins.
+    pub offset: u64,
+    /// How long it is.
+    pub len: u64,
 }
 
-/// A URL path that exists.
-#[derive(Debug, PartialEq, Eq)]
-struct Entry {
-    /// Decoded, with a slash at its start.
-    path: Box<[u8]>,
-    leads: Leads,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Leads {
-    /// To a file, by its place among the assets.
-    ToAsset(usize),
-    /// To the same path with a slash behind it.
-    ToFolder,
-    /// To what tine says of itself.
-    ToProbe(Probe),
-    /// Nowhere: there is a file or a folder, and it could not be read.
-    Nowhere,
+/// How much is made of the files of a site.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pass {
+    /// What is needed to serve them.
+    #[default]
+    Quick,
+    /// Gzip variants too, and ETags of files on disk.
+    Full,
 }
 
 /// What can be asked about tine itself, on the port that serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Probe {
-    /// Whether it is worth waiting for.
+    /// Whether it is alive.
     Live,
-    /// Whether it wants more requests.
+    /// Whether it wants requests.
     Ready,
 }
 
@@ -96,162 +58,271 @@ impl Probe {
     /// Each with its path.
     pub const ALL: [(&[u8], Self); 2] = [(b"/livez", Self::Live), (b"/readyz", Self::Ready)];
 
-    fn is_at(url: &[u8]) -> bool {
+    /// Whether a URL path is a probe's.
+    pub fn is_at(url: &[u8]) -> bool {
         Self::ALL.iter().any(|&(path, _)| path == url)
     }
 }
 
-/// What the site has under a path.
+/// A site image that was opened.
 #[derive(Clone, Copy, Debug)]
-pub enum Found<'s> {
-    /// A file.
-    Asset(&'s Asset),
-    /// A folder with an index, asked for without its slash.
-    Folder,
-    /// No file, but a question.
+pub struct Site<'m> {
+    view: View<'m>,
+    index: Index<'m>,
+}
+
+/// Where a path leads.
+#[derive(Clone, Copy, Debug)]
+pub enum Route<'s> {
+    /// To a file.
+    Asset(Asset<'s>),
+    /// To a directory with an index, without the slash at its end.
+    Directory,
+    /// To what tine says of itself.
     Probe(Probe),
-    /// Something that could not be read.
+    /// To something that could not be read.
     Unreadable,
 }
 
 /// A file of the site.
-#[derive(Debug)]
-pub struct Asset {
-    /// Without parameters.
-    pub media_type: &'static str,
-    /// What the file was when it was compiled.
-    facts: Facts,
-    /// Where the bytes are.
-    pub content: Content,
-    /// Its forms in content codings; mostly there are none, and most sites have many files.
-    coded: Option<Box<[Coded]>>,
-    /// Whether a held file says when it was last changed, see [`Facts::last_modified`]; what is not
-    /// held has to be asked.
-    is_dated: bool,
-    /// Whether a gzip twin would be hardly smaller.
-    is_dense: bool,
+#[derive(Clone, Copy, Debug)]
+pub struct Asset<'s> {
+    site: &'s Site<'s>,
+    file: &'s Representation,
 }
 
-/// The bytes of a file.
-#[derive(Debug)]
-pub enum Content {
-    /// In memory.
-    Held(Held),
-    /// In the file system; apart, since it is larger and rarer.
-    Large(Box<Large>),
+/// A file in the form that one client gets.
+#[derive(Clone, Copy, Debug)]
+pub struct Selected<'s> {
+    asset: Asset<'s>,
+    /// The file itself, or one of its variants.
+    sent: &'s Representation,
 }
 
-impl Site {
-    /// The site before the first compile: nothing but what tine says of itself.
-    pub fn awaited(rules: &Rules) -> Self {
-        let mut draft = Draft::default();
-        if rules.health {
-            draft.add_probes();
-        }
-        draft.sort();
-        Self { entries: draft.entries, extra: rules.extra.clone(), ..Self::default() }
+/// Where the bytes are that are sent.
+#[derive(Clone, Copy, Debug)]
+pub enum Content<'s> {
+    /// In the arena.
+    Memory(Extent),
+    /// In the file system.
+    Disk(DiskFile<'s>),
+}
+
+/// A file that is not in memory, as it was when it was compiled.
+#[derive(Clone, Copy, Debug)]
+pub struct DiskFile<'s> {
+    /// Relative to the root; no symbolic link is on it.
+    pub path: &'s [u8],
+    /// What the file was.
+    pub stat: FileStat,
+}
+
+impl<'m> Site<'m> {
+    /// Opens the image whose index is at `offset`. The time that it takes does not depend on the
+    /// number of files.
+    ///
+    /// # Errors
+    /// If there is no index that this version reads.
+    pub fn open(view: View<'m>, offset: u64) -> Result<Self, ImageError> {
+        Ok(Self { view, index: Index::open(view, offset)? })
     }
 
-    /// Whether a folder was compiled.
+    /// Checks the whole index against its checksum.
+    ///
+    /// # Errors
+    /// [`ImageError::Checksum`].
+    pub fn verify(&self, offset: u64) -> Result<(), ImageError> {
+        self.index.verify(self.view, offset)
+    }
+
+    /// Its number; 0 for a placeholder.
+    pub fn generation(&self) -> u64 {
+        self.index.header.generation.get()
+    }
+
+    /// Whether a directory was compiled.
     pub fn is_there(&self) -> bool {
-        self.root.is_some()
+        self.index.header.flags.get() & Header::IS_SITE != 0
     }
 
-    /// How much was made of its files.
-    pub fn grade(&self) -> Grade {
-        self.grade
+    /// The directory that was compiled, by device and inode.
+    pub fn root(&self) -> (u64, u64) {
+        let [device, inode] = self.index.header.root;
+        (device.get(), inode.get())
     }
 
-    /// Takes note that a compile which began at a time since 1970 has found nothing new.
-    pub fn is_as_of(&mut self, now: Duration) {
-        self.as_of = now;
+    /// How long the index is, in bytes.
+    pub fn index_len(&self) -> u64 {
+        self.index.header.len.get()
     }
 
-    /// What there is under a decoded path; none if the path does not exist.
-    pub fn find(&self, path: &[u8]) -> Option<Found<'_>> {
-        Some(match self.entry(path)?.leads {
-            Leads::ToAsset(asset) => Found::Asset(&self.assets[asset]),
-            Leads::ToFolder => Found::Folder,
-            Leads::ToProbe(probe) => Found::Probe(probe),
-            Leads::Nowhere => Found::Unreadable,
+    /// Where a decoded path leads; `None` if it does not exist.
+    pub fn lookup(&self, path: &[u8]) -> Option<Route<'_>> {
+        Some(match self.index.lookup(path)? {
+            Target::File(number) => Route::Asset(self.asset(number)?),
+            Target::Directory => Route::Directory,
+            Target::Probe(number) => Route::Probe(Probe::ALL.get(number as usize)?.1),
+            Target::Unreadable => Route::Unreadable,
         })
     }
 
-    fn entry(&self, path: &[u8]) -> Option<&Entry> {
-        let at = self.entries.binary_search_by(|entry| (*entry.path).cmp(path)).ok()?;
-        Some(&self.entries[at])
-    }
-
     /// The site's own page for what is missing.
-    pub fn not_found(&self) -> Option<&Asset> {
-        self.not_found.map(|asset| &self.assets[asset])
+    pub fn not_found_page(&self) -> Option<Asset<'_>> {
+        self.asset(self.index.header.not_found.get().checked_sub(1)?)
     }
 
-    /// The page for a browser that goes to one that is missing.
-    pub fn stand_in(&self) -> Option<&Asset> {
-        self.stand_in.map(|asset| &self.assets[asset])
+    /// The file that answers for unknown pages of a single-page app.
+    pub fn spa_fallback(&self) -> Option<Asset<'_>> {
+        self.asset(self.index.header.spa_fallback.get().checked_sub(1)?)
     }
 
-    /// What every answer says.
-    pub fn extra(&self) -> &Extra {
-        &self.extra
+    /// Every path, in no order that means something.
+    pub fn paths(&self) -> impl Iterator<Item = &'m [u8]> {
+        let index = self.index;
+        index.paths.iter().filter_map(move |record| index.text(record.path))
     }
 
-    /// The place among the assets of the file under a path.
-    fn asset_at(&self, path: &[u8]) -> Option<usize> {
-        match self.entry(path)?.leads {
-            Leads::ToAsset(asset) => Some(asset),
-            Leads::ToFolder | Leads::ToProbe(_) | Leads::Nowhere => None,
-        }
+    /// The extents that the image names, each as often as it names it; its index is not among them.
+    pub fn extents(&self) -> impl Iterator<Item = Extent> + use<'m> {
+        let forms = self.index.files.iter().chain(self.index.variants);
+        forms.flat_map(extents_of)
     }
 
-    /// Opens a file that is not held.
-    ///
-    /// # Errors
-    /// Those of [`Root::open_beneath`] and fstat(2); `ENOENT` if it is no regular file any more.
-    pub fn open<'s>(&'s self, large: &'s Large) -> io::Result<Opened<'s>> {
-        large.open(self.root.as_ref().ok_or(Errno::ENOENT)?)
+    /// The bytes of an extent; none of what is not inside the arena.
+    pub fn bytes(&self, Extent { offset, len }: Extent) -> Option<&'m [u8]> {
+        self.view.bytes(offset, len)
+    }
+
+    fn asset(&self, number: u32) -> Option<Asset<'_>> {
+        Some(Asset { site: self, file: self.index.file(number)? })
     }
 }
 
-impl Asset {
-    fn new(
-        media_type: &'static str,
-        modified: Option<u64>,
-        facts: Facts,
-        content: Content,
-    ) -> Self {
-        let is_dated = modified.is_some();
-        Self { media_type, facts, content, coded: None, is_dated, is_dense: false }
+impl<'s> Asset<'s> {
+    /// The form that a client wants most; `wishes` is called only if there is more than one.
+    pub fn select(self, wishes: impl FnOnce() -> Wishes) -> Selected<'s> {
+        if self.file.variants == 0 {
+            return self.identity();
+        }
+        let variants = self.site.index.variants(self.file);
+        let coding = wishes().choose(variants.iter().filter_map(coding_of));
+        let chosen = variants.iter().find(|form| coding.is_some() && coding_of(form) == coding);
+        Selected { asset: self, sent: chosen.unwrap_or(self.file) }
     }
 
-    /// What a held file says of its last change, in seconds since 1970.
-    fn modified(&self) -> Option<u64> {
-        u64::try_from(self.facts.mtime()).ok().filter(|_| self.is_dated)
+    /// The file in its own form.
+    pub fn identity(self) -> Selected<'s> {
+        Selected { asset: self, sent: self.file }
+    }
+}
+
+impl<'s> Selected<'s> {
+    /// What the client gets to see in the end, with its parameter.
+    pub fn media_type(&self) -> [&'s str; 2] {
+        let media_type = self.asset.site.index.media(self.asset.file.media.get());
+        let media_type = media_type.unwrap_or(media::UNKNOWN);
+        [media_type, media::parameter(media_type)]
     }
 
-    /// The file's size in bytes, as compiled.
+    /// The content coding in which it is sent.
+    pub fn coding(&self) -> Option<Coding> {
+        coding_of(self.sent)
+    }
+
+    /// Whether other clients get other forms (RFC 9110 §12.5.5).
+    pub fn varies(&self) -> bool {
+        self.asset.file.variants > 0
+    }
+
+    /// Where the bytes are that are sent.
+    pub fn content(&self) -> Content<'s> {
+        let extent = body_of(self.sent);
+        match extent {
+            Some(extent) => Content::Memory(extent),
+            None => Content::Disk(self.disk_file()),
+        }
+    }
+
+    fn disk_file(&self) -> DiskFile<'s> {
+        let index = &self.asset.site.index;
+        let disk = index.disk(self.sent.body.get());
+        let path = disk.and_then(|disk| index.text(disk.path)).unwrap_or_default();
+        let stat = disk
+            .map(|disk| FileStat::from_record(&disk.stat, disk.device.get(), self.sent.size.get()));
+        DiskFile { path, stat: stat.unwrap_or_default() }
+    }
+
+    /// The 200 head but for what the moment adds, if the body is in memory.
+    pub fn head(&self) -> Option<&'s [u8]> {
+        let extent = head_of(self.sent)?;
+        self.asset.site.bytes(extent).filter(|_| !self.sent.has(Representation::ON_DISK))
+    }
+
+    /// The size of what is sent, as compiled, in bytes.
     pub fn size(&self) -> u64 {
-        match &self.content {
-            Content::Held(held) => held.body().len() as u64,
-            Content::Large(_) => self.facts.size,
+        self.sent.size.get()
+    }
+
+    /// What can be compared about the bytes that are sent, as compiled; each form has its own
+    /// (RFC 9110 §8.8.3.3). When a file on disk was last modified is found out when it is opened.
+    pub fn validators(&self) -> Validators {
+        Validators { etag: self.etag(), modified: modified_of(self.sent) }
+    }
+
+    /// The same of a file on disk that was opened, which has changed if its stat has: then the ETag
+    /// of what was compiled is not its own. `now` is in seconds since 1970.
+    pub fn validators_of(&self, opened: &FileStat, now: u64) -> Validators {
+        let etag = self.etag().filter(|_| self.is_compiled_version(opened));
+        Validators { etag, modified: opened.last_modified(now) }
+    }
+
+    /// Whether an open file is the one that was compiled, in the same version.
+    pub fn is_compiled_version(&self, opened: &FileStat) -> bool {
+        match self.content() {
+            Content::Memory(_) => true,
+            Content::Disk(file) => opened.is_same_version(&file.stat),
         }
+    }
+
+    /// The ETag of the bytes that are sent, as compiled, if it is known.
+    pub fn etag(&self) -> Option<ETag> {
+        etag_of(self.sent)
     }
 }
 
-impl Content {
-    /// What it takes of the memory for held files, in bytes.
-    fn memory(&self) -> u64 {
-        match self {
-            Self::Held(held) => (held.head().len() + held.body().len()) as u64,
-            Self::Large(_) => 0,
-        }
-    }
+fn coding_of(form: &Representation) -> Option<Coding> {
+    Coding::ALL.get(usize::from(form.coding).checked_sub(1)?).copied()
+}
 
-    fn large(&self) -> Option<&Large> {
-        match self {
-            Self::Held(_) => None,
-            Self::Large(large) => Some(large),
-        }
+fn etag_of(form: &Representation) -> Option<ETag> {
+    form.has(Representation::HAS_DIGEST).then(|| ETag::from_digest(&form.digest))
+}
+
+fn modified_of(form: &Representation) -> Option<u64> {
+    Some(form.modified.get().into()).filter(|&modified| modified > 0)
+}
+
+fn body_of(form: &Representation) -> Option<Extent> {
+    let extent = Extent { offset: form.body.get(), len: form.size.get() };
+    (!form.has(Representation::ON_DISK)).then_some(extent)
+}
+
+fn head_of(form: &Representation) -> Option<Extent> {
+    let extent = Extent { offset: form.head.get(), len: form.head_len.get().into() };
+    (extent.len > 0).then_some(extent)
+}
+
+/// The extents that a form names.
+fn extents_of(form: &Representation) -> impl Iterator<Item = Extent> + use<> {
+    let body = body_of(form).filter(|body| body.len > 0);
+    body.into_iter().chain(head_of(form))
+}
+
+/// The image that is served before a directory was compiled: nothing but tine's own paths.
+pub fn placeholder(has_probes: bool) -> Vec<u8> {
+    let mut draft = Draft::default();
+    if has_probes {
+        draft.probes();
     }
+    draft.finish(About::default()).map(|finished| finished.to_bytes()).unwrap_or_default()
 }

@@ -25,7 +25,7 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_tine");
 /// The answer to a missing file.
 pub const MISSING: &[u8] = b"<h1>sorry,file not found</h1>";
 
-pub use self::family::{attendant, children, is_one_generation};
+pub use self::family::{children, children_named, name};
 pub use self::folder::Folder;
 pub use self::waiting::{Over, PATIENCE, pass, until, within};
 
@@ -93,14 +93,9 @@ impl Tine {
         client.answer()
     }
 
-    /// Waits until the second generation, which has all that is made of the files, is alone.
+    /// Waits until all that is made of the files is published.
     fn settle(&self) {
         self.wait_for_line(" is complete with ");
-        self.wait_for_one_generation();
-    }
-
-    pub fn wait_for_one_generation(&self) {
-        until("one generation is alone", || is_one_generation(self.master()).then_some(()));
     }
 
     /// The next line that contains `text`.
@@ -138,20 +133,22 @@ impl Tine {
         Pid::from_raw(self.child.id().cast_signed())
     }
 
-    /// The master's child that has children: orphans are the master's too.
-    pub fn publisher(&self) -> Pid {
-        until("there is a publisher", || {
-            children(self.master()).into_iter().find(|&pid| !children(pid).is_empty())
-        })
+    /// The master's child of that name.
+    pub fn child(&self, name: &str) -> Pid {
+        until(name, || children_named(self.master(), name).first().copied())
+    }
+
+    pub fn compiler(&self) -> Pid {
+        self.child("tine-compiler")
     }
 
     pub fn workers(&self) -> Vec<Pid> {
-        children(self.publisher())
+        children_named(self.master(), "tine-worker")
     }
 
-    /// Master, publisher and workers.
+    /// The master and its children.
     pub fn everybody(&self) -> Vec<Pid> {
-        [vec![self.master(), self.publisher()], self.workers()].concat()
+        [vec![self.master()], children(self.master())].concat()
     }
 
     /// KiB of all processes, what they share counted once.

@@ -5,18 +5,19 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd as _;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use nix::sys::stat::fstat;
 use nix::sys::uio::pread;
-use tine::board::{Board, Row};
-use tine::conn::{Conn, Mode, Subject, Turn, Want};
+use tine::conn::{Conn, DiskRequest, Mode, SiteSource, Subject, Turn, Want};
+use tine::control::publication::Reader;
+use tine::host::open_files::OpenFiles;
 use tine::http::head::Endings;
 use tine::http::limits::Limits;
 use tine::log::Ledger;
 use tine::response::Outgoing;
-use tine::site::Site;
+
+use crate::site::CompiledSite;
 
 /// What a connection waits for, as seen from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,59 +27,69 @@ pub enum State {
     Closed,
 }
 
+/// A connection with all that it needs.
 pub struct Sim<'s> {
-    site: &'s Site,
-    limits: &'s Limits,
-    conn: Conn<'s>,
-    now: Instant,
-    endings: Endings,
-    mode: Mode,
-    words: Vec<AtomicU64>,
-    spare: Vec<u8>,
-    ledger: Ledger,
+    conn: Conn,
+    desk: Desk<'s>,
     inbox: VecDeque<u8>,
     has_ended: bool,
     pub has_finished: bool,
     pub sent: Vec<u8>,
 }
 
-impl<'s> Sim<'s> {
-    pub fn new(site: &'s Site, limits: &'s Limits) -> Self {
-        let now = Instant::now();
-        let endings = Endings::new(site.extra(), UNIX_EPOCH + Duration::from_secs(2_000_000_000));
-        let mut spare = Vec::new();
-        let words: Vec<_> = (0..Board::words(1)).map(|_| AtomicU64::new(0)).collect();
-        let mode = Mode::Serving;
-        let row = row(&words);
-        let mut ledger = Ledger::off();
-        let turn = Turn {
-            subject: Subject::Site(site),
+/// What its process has.
+struct Desk<'s> {
+    site: &'s CompiledSite,
+    limits: &'s Limits,
+    reader: Reader<'static>,
+    files: OpenFiles,
+    disk: DiskRequest,
+    wants_reload: bool,
+    now: Instant,
+    endings: Endings,
+    mode: Mode,
+    spare: Vec<u8>,
+    ledger: Ledger,
+}
+
+impl Desk<'_> {
+    fn turn(&mut self) -> Turn<'_> {
+        let Self { site, limits, reader, files, disk, wants_reload, .. } = self;
+        let (board, stale_files) = (site.board(), 0);
+        let source = SiteSource { reader, files, disk, wants_reload, board, stale_files };
+        Turn {
+            subject: Subject::Site(source),
+            view: site.view(),
             limits,
-            now,
+            now: self.now,
             millis: 0,
-            endings: &endings,
-            mode,
-            term: None,
-            row,
-            spare: &mut spare,
-            ledger: &mut ledger,
-        };
-        let conn = Conn::new(Ipv4Addr::LOCALHOST.into(), false, &turn);
-        Self {
+            endings: &self.endings,
+            mode: self.mode,
+            slot: site.slot(),
+            spare: &mut self.spare,
+            ledger: &mut self.ledger,
+        }
+    }
+}
+
+impl<'s> Sim<'s> {
+    pub fn new(site: &'s CompiledSite, limits: &'s Limits) -> Self {
+        let mut desk = Desk {
             site,
             limits,
-            conn,
-            now,
-            endings,
-            mode,
-            words,
-            spare,
-            ledger,
-            inbox: VecDeque::new(),
-            has_ended: false,
-            has_finished: false,
-            sent: Vec::new(),
-        }
+            reader: site.reader(),
+            files: site.files(),
+            disk: DiskRequest::default(),
+            wants_reload: false,
+            now: Instant::now(),
+            endings: Endings::new(&site.extra, UNIX_EPOCH + Duration::from_secs(2_000_000_000)),
+            mode: Mode::Serving,
+            spare: Vec::new(),
+            ledger: Ledger::off(),
+        };
+        let conn = Conn::new(Ipv4Addr::LOCALHOST.into(), false, &desk.turn());
+        let (inbox, sent) = (VecDeque::new(), Vec::new());
+        Self { conn, desk, inbox, has_ended: false, has_finished: false, sent }
     }
 
     /// Bytes arrive at the socket.
@@ -92,23 +103,23 @@ impl<'s> Sim<'s> {
     }
 
     pub fn drain(&mut self) {
-        self.mode = Mode::Draining;
-        self.conn.drain(self.now);
+        self.desk.mode = Mode::Draining;
+        self.conn.drain(self.desk.now);
     }
 
     /// Time goes by; whatever falls due in it happens at its time or, as when a process was
     /// stopped, later.
     pub fn pass(&mut self, time: Duration) {
-        self.now += time;
-        if self.state() != State::Closed && self.conn.deadline() <= self.now {
+        self.desk.now += time;
+        if self.state() != State::Closed && self.conn.deadline() <= self.desk.now {
             self.with_turn(Conn::expired);
         }
     }
 
     pub fn state(&self) -> State {
-        match self.conn.want() {
+        match self.conn.want(self.desk.site.view()) {
             Want::Read | Want::Wait => State::Reading,
-            Want::Open(_) | Want::Send(_) | Want::Finish => State::Sending,
+            Want::Send(_) | Want::Finish => State::Sending,
             Want::Close => State::Closed,
         }
     }
@@ -125,20 +136,17 @@ impl<'s> Sim<'s> {
     }
 
     fn step(&mut self, share: &mut dyn FnMut(usize) -> usize) -> bool {
-        let opened = match self.conn.want() {
-            Want::Close | Want::Wait => return false,
-            Want::Read => return self.read(share),
-            Want::Send(_) => return self.send(share),
+        match self.conn.want(self.desk.site.view()) {
+            Want::Close | Want::Wait => false,
+            Want::Read => self.read(share),
+            Want::Send(_) => self.send(share),
             Want::Finish => {
                 assert!(!self.has_finished, "the end was said twice");
                 self.has_finished = true;
                 self.with_turn(|conn, turn| conn.finished(turn));
-                return true;
+                true
             }
-            Want::Open(large) => self.site.open(large),
-        };
-        self.with_turn(|conn, turn| conn.opened(opened, turn));
-        true
+        }
     }
 
     fn read(&mut self, share: &mut dyn FnMut(usize) -> usize) -> bool {
@@ -158,11 +166,13 @@ impl<'s> Sim<'s> {
 
     fn send(&mut self, share: &mut dyn FnMut(usize) -> usize) -> bool {
         assert!(!self.has_finished, "something is sent behind the end");
-        let Want::Send(outgoing) = self.conn.want() else { unreachable!() };
+        let view = self.desk.site.view();
+        let Want::Send(outgoing) = self.conn.want(view) else { unreachable!() };
         let bytes: Vec<u8> = match outgoing {
             Outgoing::Bytes(slices, _) => {
                 slices.iter().flat_map(|s: &IoSlice| s.to_vec()).collect()
             }
+            Outgoing::Arena(extent, _) => view.bytes(extent.offset, extent.len).unwrap().to_vec(),
             Outgoing::File(slice) => {
                 let mut bytes = vec![0; usize::try_from(slice.len).unwrap()];
                 let at = i64::try_from(slice.at).unwrap();
@@ -182,18 +192,7 @@ impl<'s> Sim<'s> {
         len > 0
     }
 
-    fn with_turn(&mut self, act: impl FnOnce(&mut Conn<'s>, &mut Turn<'_, 's>)) {
-        let Self { site, limits, now, endings, mode, words, spare, ledger, conn, .. } = self;
-        let (subject, millis, row) = (Subject::Site(site), 0, row(words));
-        let (now, mode) = (*now, *mode);
-        let term = None;
-        let mut turn =
-            Turn { subject, limits, now, millis, endings, mode, term, row, spare, ledger };
-        act(conn, &mut turn);
+    fn with_turn(&mut self, act: impl FnOnce(&mut Conn, &mut Turn<'_>)) {
+        act(&mut self.conn, &mut self.desk.turn());
     }
-}
-
-/// The only row of a board.
-fn row(words: &[AtomicU64]) -> Row<'_> {
-    Board::new(words).rows().next().unwrap()
 }

@@ -5,31 +5,31 @@ use std::path::Path;
 use std::sync::LazyLock;
 use std::{fs, io};
 
+use tine::compile::{Job, Rules, SiteLimits};
 use tine::http::fields::Slots;
 use tine::http::framing::{Discard, Framing};
 use tine::http::limits::Limits;
 use tine::http::method::Method;
 use tine::http::request::{Expectation, Persistence, Request, is_head_request};
-use tine::site::{Job, Root, Rules, Site, SiteLimits, compile};
 
+use crate::site::CompiledSite;
 use crate::socket::{Sim, State};
 
-static SITE: LazyLock<Site> = LazyLock::new(|| make_site().expect("a temporary folder"));
+static SITE: LazyLock<CompiledSite> = LazyLock::new(|| make_site().expect("a temporary folder"));
 
-/// A held file, one that is not, and a sibling.
-fn make_site() -> io::Result<Site> {
-    let folder = tempfile::tempdir()?;
-    let write = |name: &str, body: &[u8]| fs::write(folder.path().join(name), body);
+/// A file in memory, one on disk, and a precompressed file.
+fn make_site() -> io::Result<CompiledSite> {
+    // It is there for as long as the process.
+    let folder = tempfile::tempdir()?.keep();
+    let write = |name: &str, body: &[u8]| fs::write(folder.join(name), body);
     write("index.html", b"<h1>home</h1>")?;
     write("a.txt", &[b'a'; 60])?;
     write("a.txt.br", b"br")?;
     write("large", &[b'l'; 300])?;
     let limits = SiteLimits { memory_file_max: 100, ..SiteLimits::default() };
-    let rules = Rules { limits, stand_in: Some(Path::new("a.txt").into()), ..Rules::default() };
-    let job = Job::first(&rules, 2_000_000_000);
-    let outcome = compile(Root::new(folder.path())?, &job, Site::default(), &mut |_| ());
-    let outcome = outcome.map_err(|error| io::Error::other(error.to_string()))?;
-    Ok(outcome.ready().expect("there was none before").site)
+    let spa_fallback = Some(Path::new("a.txt").into());
+    let rules = Rules { limits, spa_fallback, ..Rules::default() };
+    Ok(CompiledSite::new(&folder, &rules, &Job::first(&rules, 2_000_000_000)))
 }
 
 /// Each request is answered once and in its turn, and behind the last answer comes nothing; however

@@ -1,10 +1,9 @@
 //! What must hold of what comes before a request, and of what is written about it.
 
 use std::net::Ipv4Addr;
-use std::sync::atomic::AtomicU64;
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use tine::board::Board;
 use tine::config::LogFormat;
 use tine::http::fields::Slots;
 use tine::http::limits::Limits;
@@ -12,6 +11,7 @@ use tine::http::request::Request;
 use tine::log::{LINE_MAX, Ledger, Line, Style};
 use tine::peer::preface::Preface;
 use tine::peer::{Cidr, Trusted};
+use tine::scoreboard::{Scoreboard, Slot};
 
 /// A preface is understood at its last octet and not before, whatever follows it; and whether it is
 /// one is known soon.
@@ -34,14 +34,14 @@ pub fn prefaces_end_alike_in_any_pieces(data: &[u8]) {
 
 /// Whatever is asked, what is written is one line of printable text, and of the promised length.
 pub fn a_record_is_one_line(data: &[u8]) {
-    let words: Vec<_> = (0..Board::words(1)).map(|_| AtomicU64::new(0)).collect();
-    let row = Board::new(&words).rows().next().unwrap();
+    static BOARD: LazyLock<Scoreboard<'static>> = LazyLock::new(|| Scoreboard::leaked(1, 0));
+    let slot: Slot<'static> = BOARD.own_slot(0);
     let mut trusted = Trusted::default();
     trusted.add(Cidr::parse("127.0.0.0/8").unwrap());
     let peer = Ipv4Addr::LOCALHOST.into();
     for format in [LogFormat::Json, LogFormat::Combined, LogFormat::Text, LogFormat::Headers] {
         let style = Style { format, has_colours: false };
-        let mut ledger = Ledger::new(style, (1, 2), trusted.clone());
+        let mut ledger = Ledger::new(style, 2, trusted.clone());
         let mut slots = Slots::new();
         let record = match Request::parse(data, &mut slots, &Limits::default()) {
             Ok(Some((request, _))) => ledger.record(&request, peer),
@@ -49,8 +49,10 @@ pub fn a_record_is_one_line(data: &[u8]) {
         };
         let record = record.unwrap();
         let took = Duration::from_micros(1234);
-        let line = Line { record: &record, millis: 99, status: 200, bytes: 5, took, is_cut: true };
-        ledger.write(&line, row);
+        let record = &record;
+        let line =
+            Line { record, millis: 99, status: 200, bytes: 5, took, is_cut: true, generation: 7 };
+        ledger.write(&line, slot);
         let text = std::str::from_utf8(ledger.chunk(LINE_MAX)).expect("it is text");
         let line = text.strip_suffix('\n').expect("it has an end, and is not too long");
         let is_text = |letter: char| match format {

@@ -3,7 +3,10 @@
 
 mod bodies;
 mod conversations;
+mod images;
 mod lines;
+#[path = "../common/site.rs"]
+mod site;
 #[path = "../common/socket.rs"]
 mod socket;
 
@@ -47,6 +50,7 @@ fuzz_tests! {
     bodies::lines_of_a_list_are_one_list,
     bodies::operator_fields_never_end_a_head,
     conversations::conn_never_answers_twice,
+    images::site_image_reading_is_sound,
     lines::prefaces_end_alike_in_any_pieces,
     lines::a_record_is_one_line,
 }

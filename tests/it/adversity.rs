@@ -58,35 +58,39 @@ fn a_death_by_a_signal_without_a_name_is_one_like_any_other() {
     // And whoever dies behind it is reaped, too.
     folder.write("a.txt", b"b");
     tine.wait_for_line(" anew, ");
-    tine.wait_for_one_generation();
     assert_eq!(tine.get("/a.txt").text(), "b");
 }
 
 #[test]
-fn without_descriptors_nobody_gives_up_and_everybody_goes_on_later() {
+fn compiler_without_descriptors_serves_on_and_goes_on_later() {
     let folder = site();
     let tine = start_as_oneself(&folder, &["--workers", "2"]);
-    let (master, publisher) = (tine.master(), tine.publisher());
+    let (master, compiler) = (tine.master(), tine.compiler());
     let mut kept = tine.connect();
     let mut asks = |body| {
         kept.send(get("/a.txt"));
         assert_eq!(kept.answer().text(), body);
         assert_eq!(tine.get("/a.txt").text(), body);
     };
-    limit_descriptors(publisher, 3);
+    limit_descriptors(compiler, 3);
     folder.write("a.txt", b"b");
-    tine.wait_for_line("cannot start a successor: no descriptor is left");
+    // Each libc has words of its own for EMFILE.
+    tine.wait_for_line("(os error 24); what there was before is served on");
     asks("a");
-    limit_descriptors(publisher, 1_000);
+    limit_descriptors(compiler, 1_000);
+    folder.write("a.txt", b"c");
     tine.wait_for_line(" anew, ");
-    tine.wait_for_one_generation();
-    asks("b");
+    asks("c");
 
+    // Nor does a master need any to start others: all were made before.
     limit_descriptors(master, 3);
-    kill(tine.publisher(), Signal::SIGKILL).unwrap();
-    tine.wait_for_line("cannot start a publisher: no descriptor is left");
-    asks("b");
+    kill(compiler, Signal::SIGKILL).unwrap();
+    tine.wait_for_line(&format!("compiler {compiler} died (SIGKILL); starting another"));
+    asks("c");
     limit_descriptors(master, 1_000);
-    tine.wait_for_line("serving again ");
-    asks("b");
+    folder.write("a.txt", b"d");
+    until("a compiler has the limit of its master", || {
+        (tine.get("/a.txt").text() == "d").then_some(())
+    });
+    asks("d");
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::harness::{Client, Folder, Over, Tine, children, get, pass, until};
+use crate::harness::{Client, Folder, Over, Tine, get, pass, until};
 
 fn site() -> Folder {
     Folder::new(&[("a.txt", b"a")])
@@ -28,16 +28,16 @@ fn kept(tine: &Tine) -> Client {
 }
 
 #[test]
-fn orphaned_workers_serve_on_until_the_next_generation_is_ready() {
+fn workers_serve_on_without_a_compiler_and_the_next_one_goes_on_from_what_is_published() {
     let folder = site();
     let tine = Tine::serve(&folder, &["--workers", "2"]);
-    let workers = tine.workers();
+    let everybody = tine.workers();
     let mut clients: Vec<_> = (0..20).map(|_| kept(&tine)).collect();
-    // No other publisher can read the folder for now.
+    // No other compiler can read the directory for now.
     fs::set_permissions(folder.path(), Permissions::from_mode(0o000)).unwrap();
-    kill(tine.publisher(), Signal::SIGKILL).unwrap();
+    kill(tine.compiler(), Signal::SIGKILL).unwrap();
     // That is said once, however often it is tried.
-    tine.wait_for_line("cannot read the folder: Permission denied (os error 13); what");
+    tine.wait_for_line("cannot read the directory: Permission denied (os error 13); what");
     for _ in 0..3 {
         pass(Duration::from_millis(300));
         for client in &mut clients {
@@ -48,52 +48,41 @@ fn orphaned_workers_serve_on_until_the_next_generation_is_ready() {
         assert_eq!(tine.get("/a.txt").text(), "a");
     }
     fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
-    assert!(tine.wait_for_line("").contains("serving again "));
-    // The connections go over to the next generation.
-    workers.iter().for_each(|&pid| await_end(pid));
+    folder.write("a.txt", b"b");
+    tine.wait_for_line(" anew, ");
     for client in &mut clients {
         client.send(get("/a.txt"));
         let answer = client.answer();
-        assert_eq!((answer.text(), answer.field("Connection")), ("a", None));
+        assert_eq!((answer.text(), answer.field("Connection")), ("b", None));
     }
-    tine.wait_for_one_generation();
-    assert_eq!(tine.workers().len(), 2);
+    assert_eq!(tine.workers(), everybody, "no worker was replaced");
 }
 
 #[test]
-fn a_worker_that_hangs_is_replaced_and_so_is_a_publisher() {
+fn hung_worker_and_hung_compiler_are_replaced() {
     let folder = site();
     let tine = Tine::serve(&folder, &["--workers", "2", "--watchdog-timeout", "3s"]);
-    let (publisher, workers) = (tine.publisher(), tine.workers());
+    let (compiler, workers) = (tine.compiler(), tine.workers());
     kill(workers[0], Signal::SIGSTOP).unwrap();
-    let line = format!("worker {} gives no sign of life; killing it", workers[0]);
-    tine.wait_for_line(&line);
+    tine.wait_for_line(&format!("worker {}: no heartbeat, sending SIGKILL", workers[0]));
     await_end(workers[0]);
     until("it is replaced", || (tine.workers().len() == 2).then_some(()));
     assert!(tine.workers().contains(&workers[1]), "the other one goes on");
 
-    kill(publisher, Signal::SIGSTOP).unwrap();
-    tine.wait_for_line(&format!("publisher {publisher} gives no sign of life; killing it"));
-    await_end(publisher);
-    tine.wait_for_line("serving again ");
-    assert_eq!(tine.get("/a.txt").text(), "a");
+    kill(compiler, Signal::SIGSTOP).unwrap();
+    tine.wait_for_line(&format!("compiler {compiler}: no heartbeat, sending SIGKILL"));
+    await_end(compiler);
+    folder.write("a.txt", b"b");
+    until("the next one reloads", || (tine.get("/a.txt").text() == "b").then_some(()));
 }
 
 #[test]
-fn an_orphan_that_hangs_is_killed_too_and_nothing_outlives_tine() {
+fn hung_worker_does_not_outlive_tine() {
     let folder = site();
-    let mut tine = Tine::serve(&folder, &["--workers", "2", "--watchdog-timeout", "3s"]);
+    let args = ["--workers", "2", "--watchdog-timeout", "3s", "--drain-timeout", "1s"];
+    let mut tine = Tine::serve(&folder, &args);
     let hung = tine.workers()[0];
     kill(hung, Signal::SIGSTOP).unwrap();
-    kill(tine.publisher(), Signal::SIGKILL).unwrap();
-    tine.wait_for_line(&format!("orphaned worker {hung} gives no sign of life; killing it"));
-    await_end(hung);
-
-    // And one that hangs when everybody is to leave.
-    let hung = tine.workers()[0];
-    kill(hung, Signal::SIGSTOP).unwrap();
-    kill(tine.publisher(), Signal::SIGKILL).unwrap();
-    tine.wait_for_line("serving again ");
     tine.signal(Signal::SIGTERM);
     assert_eq!(tine.wait().code(), Some(0));
     await_end(hung);
@@ -135,13 +124,12 @@ fn totals_agree_with_what_clients_counted_whoever_dies() {
         for round in 0..ROUNDS {
             let target = counted.load(Ordering::Relaxed) + 200;
             until("there is load", || (counted.load(Ordering::Relaxed) > target).then_some(()));
-            let publisher = tine.publisher();
-            let workers = children(publisher);
-            // Now a worker, now the publisher, now everybody at once but the master.
+            let (compiler, workers) = (tine.compiler(), tine.workers());
+            // Now a worker, now the compiler, now all of them at once.
             let victims = match round % 3 {
                 0 => workers[..1].to_vec(),
-                1 => vec![publisher],
-                _ => [workers, vec![publisher]].concat(),
+                1 => vec![compiler],
+                _ => [workers, vec![compiler]].concat(),
             };
             victims.iter().for_each(|&pid| kill(pid, Signal::SIGKILL).unwrap());
             kills += victims.len() as u64;

@@ -10,7 +10,6 @@ mod fairness;
 mod files;
 mod generations;
 mod golden;
-mod handover;
 #[path = "../common/harness.rs"]
 mod harness;
 mod health;
@@ -19,6 +18,7 @@ mod logging;
 mod processes;
 mod proxies;
 mod readers;
+mod reloads;
 mod requests;
 mod running;
 mod stopping;

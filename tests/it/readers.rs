@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::pipe;
 use serde_json::Value;
 
-use crate::harness::{Client, Tine, attendant, command, get, until};
+use crate::harness::{Client, Tine, command, get, until};
 use crate::logging::{json, serve, site};
 
 #[test]
@@ -123,8 +123,9 @@ fn a_logger_that_dies_is_replaced_and_goes_on() {
     tine.get("/1");
     assert_eq!(json(&tine.logged())["target"], Value::from("/1"));
     for number in 2..6 {
-        kill(attendant(tine.master(), "tine-logger").expect("a logger"), Signal::SIGKILL).unwrap();
-        tine.wait_for_line("the logger died (SIGKILL); starting another");
+        let logger = tine.child("tine-logger");
+        kill(logger, Signal::SIGKILL).unwrap();
+        tine.wait_for_line(&format!("logger {logger} died (SIGKILL); starting another"));
         tine.get(&format!("/{number}"));
         assert_eq!(json(&tine.logged())["target"], Value::from(format!("/{number}")));
     }

@@ -42,7 +42,7 @@ fn help_and_version_are_printed() {
 fn a_page_for_missing_ones_that_is_missing_itself_is_said() {
     let folder = Folder::new(&[("index.html", b"home")]);
     let tine = Tine::serve(&folder, &["--spa=shell.html"]);
-    let line = "tine: --spa: shell.html is no file that can be served; missing pages answer 404";
+    let line = "tine: --spa: shell.html is no file that can be served; unknown pages answer 404";
     assert_eq!(tine.warnings, [line]);
     let mut client = tine.connect();
     client.send("GET /user/7 HTTP/1.1\r\nHost: x\r\nSec-Fetch-Mode: navigate\r\n\r\n");

@@ -93,7 +93,7 @@ fn nothing_that_is_queued_is_reset_although_the_workers_die() {
     let folder = site();
     for is_alone in [true, false] {
         let mut tine = Tine::serve(&folder, &["--workers", "1"]);
-        let (publisher, worker) = (tine.publisher(), tine.workers()[0]);
+        let (compiler, worker) = (tine.compiler(), tine.workers()[0]);
         kill(worker, Signal::SIGSTOP).unwrap();
         let mut queued: Vec<_> = (0..20).map(|_| tine.connect()).collect();
         queued.iter_mut().for_each(|client| client.send(get("/a.txt")));
@@ -103,7 +103,8 @@ fn nothing_that_is_queued_is_reset_although_the_workers_die() {
             TcpStream::connect_timeout(&tine.address, Duration::from_millis(100)).err()
         });
         if !is_alone {
-            kill(publisher, Signal::SIGKILL).unwrap();
+            // It is gone already, or about to be: no image is published any more.
+            let _ = kill(compiler, Signal::SIGKILL);
         }
         kill(worker, Signal::SIGKILL).unwrap();
         for client in &mut queued {
@@ -175,7 +176,7 @@ fn sigquit_starts_a_graceful_shutdown() {
     let mut download = begin_download(&tine);
     // The children ignore it: a terminal sends it to the whole process group.
     tine.workers().iter().for_each(|&worker| kill(worker, Signal::SIGQUIT).unwrap());
-    kill(tine.publisher(), Signal::SIGQUIT).unwrap();
+    kill(tine.compiler(), Signal::SIGQUIT).unwrap();
     tine.signal(Signal::SIGQUIT);
     assert!(download.rest().len() > BIG - 1);
     tine.ends_well();
@@ -261,7 +262,7 @@ fn but_nohup_does() {
     let folder = site();
     let (tine, terminal) = at_a_terminal(&folder, &["nohup"]);
     drop(terminal);
-    tine.wait_for_line("SIGHUP: looking at the folder again");
+    tine.wait_for_line("SIGHUP: reloading");
     assert_eq!(tine.get("/a.txt").text(), "a");
 }
 
@@ -270,7 +271,7 @@ fn a_hangup_without_a_terminals_end_changes_nothing() {
     let folder = site();
     let tine = Tine::start(command(folder.path()).args(["--listen", "127.0.0.1:0"]));
     tine.signal(Signal::SIGHUP);
-    tine.wait_for_line("SIGHUP: looking at the folder again");
+    tine.wait_for_line("SIGHUP: reloading");
     assert_eq!(tine.get("/a.txt").text(), "a");
 }
 

@@ -4,7 +4,12 @@
 
 mod codings;
 mod conditions;
+mod image;
+mod image_spec;
+#[path = "../fuzz/images.rs"]
+mod images;
 mod layout;
+mod memory;
 mod printing;
 mod ranges;
 mod space;

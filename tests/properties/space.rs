@@ -214,6 +214,23 @@ impl Model {
         space.close_shared();
     }
 
+    /// Publishes a generation in which the extents on sparse pages lie elsewhere.
+    fn move_marked(&mut self, space: &mut Space) {
+        space.mark_sparse();
+        let mut moved = Vec::new();
+        for (which, &owner) in self.named.clone().iter().enumerate().rev() {
+            let extent = self.owners[owner].extent;
+            if space.is_marked(extent)
+                && let Some(new) = space.allocate_small(extent.len)
+            {
+                self.write(new, true);
+                moved.push(which);
+            }
+        }
+        // From the last to the first, so that the places stay those of the moved ones.
+        self.publish(space, &moved);
+    }
+
     fn close(&mut self) {
         for page in self.pages.iter_mut().filter(|page| **page == Page::Open) {
             *page = Page::Published;
@@ -297,21 +314,7 @@ impl Model {
                 space.abandon(self.owners[owner].extent);
             }
             Action::Publish { retired } => self.publish(space, &retired),
-            Action::Move => {
-                space.mark_sparse();
-                let mut moved = Vec::new();
-                for (which, &owner) in self.named.clone().iter().enumerate().rev() {
-                    let extent = self.owners[owner].extent;
-                    if space.is_marked(extent)
-                        && let Some(new) = space.allocate_small(extent.len)
-                    {
-                        self.write(new, true);
-                        moved.push(which);
-                    }
-                }
-                // From the last to the first, so that the places stay those of the moved ones.
-                self.publish(space, &moved);
-            }
+            Action::Move => self.move_marked(space),
             Action::Adopt { reader } => self.readers[reader].generation = Some(self.published),
             Action::GoOffline { reader } => self.readers[reader].generation = None,
             Action::Pin { reader, which } => {

@@ -2,14 +2,18 @@
 //! short anywhere, clocks that jump. Each history follows from a seed; a failure prints it, and
 //! `SIM_SEED=… cargo test --test sim` plays it again. `SIM_ROUNDS` makes the runs longer.
 
+mod arena;
+mod arena_compiler;
+mod arena_reader;
 #[path = "../common/golden.rs"]
 mod cases;
-mod office;
+mod publication;
+mod reload;
+#[path = "../common/site.rs"]
+mod site;
 #[path = "../common/socket.rs"]
 mod socket;
-mod succession;
 mod supervision;
-mod world;
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -18,20 +22,28 @@ use std::time::Duration;
 use fastrand::Rng;
 use tempfile::TempDir;
 use tine::cli::{self, Command};
+use tine::compile::{Job, Rules, SiteLimits};
 use tine::http::limits::Limits;
-use tine::site::{Grade, Job, Root, Rules, Site, SiteLimits, compile};
+use tine::site::Pass;
 
 use cases::{Case, Page};
+use site::CompiledSite;
 use socket::{Sim, State};
 
 /// Histories for each test, unless `SIM_ROUNDS` says otherwise.
 const ROUNDS: u64 = 2_000;
 
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap())
+}
+
+fn rounds() -> u64 {
+    variable("SIM_ROUNDS").unwrap_or(ROUNDS)
+}
+
 /// Runs a test for many seeds, or for the one that is asked for.
 fn for_each_seed(test: impl Fn(&mut Rng)) {
-    let variable = |name: &str| std::env::var(name).ok().map(|text| text.parse().unwrap());
-    let rounds = variable("SIM_ROUNDS").unwrap_or(ROUNDS);
-    let seeds: Range<u64> = variable("SIM_SEED").map_or(0..rounds, |seed| seed..seed + 1);
+    let seeds: Range<u64> = variable("SIM_SEED").map_or(0..rounds(), |seed| seed..seed + 1);
     for seed in seeds {
         let run = AssertUnwindSafe(|| test(&mut Rng::with_seed(seed)));
         if let Err(panic) = catch_unwind(run) {
@@ -43,7 +55,7 @@ fn for_each_seed(test: impl Fn(&mut Rng)) {
 
 /// A golden file: its cases, and what they are about.
 struct Ground {
-    site: Site,
+    site: CompiledSite,
     limits: Limits,
     cases: Vec<Case>,
 }
@@ -59,12 +71,10 @@ fn grounds() -> (TempDir, Vec<Ground>) {
         };
         let (memory_file_max, gzip_max) = (config.memory_file_max, config.gzip_max);
         let limits = SiteLimits { memory_file_max, gzip_max, ..SiteLimits::default() };
-        let (stand_in, extra, health) = (config.spa, config.extra, config.health);
-        let rules = Rules { limits, stand_in, extra, health, ..Rules::default() };
-        let (root, job) = (Root::new(folder.path()).unwrap(), Job::first(&rules, 2_000_000_000));
-        let job = Job { grade: Grade::Full, ..job };
-        let outcome = compile(root, &job, Site::default(), &mut |_| ()).unwrap();
-        let site = outcome.ready().unwrap().site;
+        let (spa_fallback, extra, health) = (config.spa, config.extra, config.health);
+        let rules = Rules { limits, spa_fallback, extra, health, ..Rules::default() };
+        let job = Job { pass: Pass::Full, ..Job::first(&rules, 2_000_000_000) };
+        let site = CompiledSite::new(folder.path(), &rules, &job);
         Ground { site, limits: config.limits, cases: page.cases }
     };
     let grounds = cases::pages().into_iter().map(ground).collect();

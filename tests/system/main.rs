@@ -22,6 +22,7 @@ mod kustomize;
 mod limits;
 mod many;
 mod observe;
+mod older_format;
 mod peers;
 mod podman;
 mod pods;

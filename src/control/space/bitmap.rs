@@ -4,7 +4,7 @@ use super::PageRun;
 
 const WORD: u64 = u64::BITS as u64;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Bitmap {
     words: Vec<u64>,
 }

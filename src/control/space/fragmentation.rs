@@ -1,16 +1,21 @@
-//! How many more pages are in use than a fresh layout would take, and which extents to move.
+//! How many more pages are in use than a fresh layout would take, and which extents are moved.
 
 use std::collections::BTreeMap;
 
 use super::bitmap::{Bitmap, index};
 use super::{Extent, PageRun, Space};
 
+/// Fewest pages that moving extents must gain, so that it is worth an image that says nothing new.
+const GAIN_MIN: u64 = 16;
+
 impl Space {
-    /// Whether the pages with live bytes exceed by half what a fresh layout of the same extents
-    /// would take.
+    /// Whether the pages with live bytes exceed by half, and by 16 pages, what a fresh layout of
+    /// the same extents would take.
     pub fn is_fragmented(&self) -> bool {
-        let exceeds =
-            |shared| 2 * (self.own_pages + self.shared_pages) > 3 * (self.own_pages + shared);
+        let exceeds = |shared| {
+            2 * (self.own_pages + self.shared_pages) > 3 * (self.own_pages + shared)
+                && self.shared_pages >= shared + GAIN_MIN
+        };
         let lengths = (0..).zip(&self.small_lengths);
         let small_bytes: u64 = lengths.map(|(len, count): (u64, _)| len * count).sum();
         // No layout takes less than the bytes do; most calls end here.

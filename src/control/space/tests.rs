@@ -249,7 +249,7 @@ fn recovered_pages_without_a_live_extent_are_retired_by_the_published_generation
     );
     assert_eq!([1, 1].map(|len| page_of(own(&mut space, len))), [5, 8]);
     assert!(page_of(small(&mut space, 1)) > 8);
-    // A reader of 8 may read an extent on page 6 that is known no more, though 9 has born the rest.
+    // A dead extent that a reader of 8 still reads may share page 6 with extents born in 9.
     let mut space = recover();
     space.retire(live[1], 9, 10);
     space.retire(live[2], 9, 10);
@@ -292,18 +292,31 @@ fn sparse_pages_are_marked_until_the_excess_is_below_a_quarter() {
 #[test]
 fn space_is_fragmented_from_half_above_a_fresh_layout() {
     let mut space = space(1000);
-    own(&mut space, 7 * PAGE);
-    for _ in 0..5 {
+    own(&mut space, 39 * PAGE);
+    for _ in 0..21 {
         small(&mut space, 1);
         space.close_shared();
     }
-    // 12 pages instead of 8, then 13.
+    // 60 pages instead of 40, then 61.
     assert!(!space.is_fragmented());
     small(&mut space, 1);
     assert!(space.is_fragmented());
     own(&mut space, 4 * PAGE);
-    // 17 instead of 12.
+    // 65 instead of 44.
     assert!(!space.is_fragmented());
+}
+
+#[test]
+fn space_is_not_fragmented_by_a_few_pages() {
+    let mut space = space(1000);
+    for _ in 0..16 {
+        small(&mut space, 1);
+        space.close_shared();
+    }
+    // 16 pages instead of 1, then 17.
+    assert!(!space.is_fragmented());
+    small(&mut space, 1);
+    assert!(space.is_fragmented());
 }
 
 #[test]
@@ -319,6 +332,25 @@ fn space_that_no_layout_can_fill_is_not_fragmented() {
     let mut space = space(1000);
     for _ in 0..20 {
         own(&mut space, 1);
+    }
+    assert!(!space.is_fragmented());
+}
+
+#[test]
+fn punched_page_keeps_neither_its_mark_nor_its_kind() {
+    let mut space = space(100);
+    let sparse = [1, 1, 1].map(|len| {
+        space.close_shared();
+        small(&mut space, len)
+    });
+    space.close_shared();
+    space.mark_sparse();
+    assert!(sparse.iter().all(|&extent| space.is_marked(extent)));
+    sparse.iter().for_each(|&extent| space.retire(extent, 1, 2));
+    punch_all(&mut space);
+    for _ in 0..3 {
+        let extent = own(&mut space, 1);
+        assert!(page_of(extent) < 3 && !space.is_marked(extent));
     }
     assert!(!space.is_fragmented());
 }

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{Shutdown, shutdown};
 
-use crate::board::Phase;
 use crate::config::Config;
 use crate::process::ALL_LEAVE;
+use crate::process::log::Log;
+use crate::scoreboard::{Control, Phase};
 use crate::sys::door;
 
-use super::{Office, newcomers};
+use super::newcomers;
 
 /// How long a listener whose door is shut is left to those half inside, in one step.
 const LISTENER_PAUSE: Duration = Duration::from_millis(20);
@@ -61,20 +62,26 @@ impl Drain {
     }
 
     /// Does what is due; whether the listeners have just ended.
-    pub(super) fn advance(&mut self, office: &Office<'_>, now: Instant) -> bool {
+    pub(super) fn advance(
+        &mut self,
+        control: Control<'_>,
+        listeners: &[TcpListener],
+        log: &Log,
+        now: Instant,
+    ) -> bool {
         if self.due().is_none_or(|due| now < due) {
             return false;
         }
         let half_inside_until = match self.step {
             Step::Open { .. } => {
-                office.board.set_phase(Phase::Draining);
-                shut_doors(office);
+                control.set_phase(Phase::Draining);
+                shut_doors(listeners, log);
                 now + HALF_INSIDE
             }
             Step::Shut { half_inside_until, .. } => {
                 let is_waited_for = now < half_inside_until;
-                if now >= self.latest || !is_anybody_coming(&office.listeners, is_waited_for) {
-                    end(&office.listeners);
+                if now >= self.latest || !is_anybody_coming(listeners, is_waited_for) {
+                    end(listeners);
                     self.step = Step::Over;
                     return true;
                 }
@@ -103,10 +110,10 @@ fn end(listeners: &[TcpListener]) {
     }
 }
 
-fn shut_doors(office: &Office<'_>) {
-    for listener in &office.listeners {
+fn shut_doors(listeners: &[TcpListener], log: &Log) {
+    for listener in listeners {
         if let Err(errno) = door::shut(listener) {
-            office.log.say(&format!("connections may be reset at the end: {}", errno.desc()));
+            log.say(&format!("connections may be reset at the end: {}", errno.desc()));
         }
     }
 }

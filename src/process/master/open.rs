@@ -2,23 +2,22 @@
 
 use std::io;
 use std::path::Path;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
 
 use mio::Waker;
-use nix::sys::prctl;
-use nix::unistd::{Pid, Uid, getpid};
+use nix::errno::Errno;
+use nix::unistd::Uid;
 
-use crate::board::{Board, Role, Row};
-use crate::config::Config;
+use crate::compile::Root;
 use crate::failure::Failure;
-use crate::process::crew::{Crew, Post, Watch};
+use crate::figures::bytes;
+use crate::host::arena::Arena;
+use crate::host::doorbell::Doorbell;
+use crate::host::shared_scoreboard::SharedScoreboard;
 use crate::process::failed;
-use crate::process::log::Log;
-use crate::site::Root;
-use crate::sys::shared;
+use crate::process::machine::Allowance;
+use crate::scoreboard::Role;
 
 pub(super) fn root(path: &Path) -> Result<Root, Failure> {
     let shown = path.display();
@@ -61,39 +60,44 @@ pub(super) fn count_stops(waker: &Arc<Waker>) -> Result<Arc<AtomicU32>, Failure>
     Ok(stops)
 }
 
-/// Orphans come to the master, as they do to PID 1 anyway.
-pub(super) fn adopt_orphans(pid: Pid) -> Result<(), Failure> {
-    if pid.as_raw() == 1 {
-        return Ok(());
-    }
-    prctl::set_child_subreaper(true).map_err(failed("cannot adopt orphans"))
+/// What the children do, in the order in which they are started. A site needs a worker and the
+/// compiler: under a limit on processes these come before all other workers.
+pub(super) fn roles(has_admin: bool, workers: usize) -> Vec<Role> {
+    let mut roles = vec![Role::Logger];
+    roles.extend(has_admin.then_some(Role::Admin));
+    roles.extend([Role::Worker, Role::Compiler]);
+    roles.extend(std::iter::repeat_n(Role::Worker, workers.saturating_sub(1)));
+    roles
 }
 
-/// A board, with the master's own row.
-pub(super) fn board(rows: usize) -> Result<(Board<'static>, Row<'static>), Failure> {
-    let words = shared::words(Board::words(rows)).map_err(failed("cannot share memory"))?;
-    let (board, pid) = (Board::new(words), getpid().as_raw());
-    let row = board.claim(pid).expect("a board that was just made");
-    let is_ours = row.take(pid, pid);
-    debug_assert!(is_ours, "somebody else is at the board already");
-    row.set_role(Role::Master, 0);
-    Ok((board, row))
+/// Pins of each process beyond its connections.
+const PINS_SPARE: usize = 64;
+
+/// The arena, as large as the site may be.
+pub(super) fn arena(allowance: &Allowance) -> Result<Arena, Failure> {
+    let budget = allowance.arena_size();
+    Arena::create(budget).map_err(|errno| {
+        Failure::system(match errno {
+            Errno::EFBIG => format!(
+                "a limit on file sizes or address space (ulimit -f, ulimit -v) leaves no room for \
+                 a site of {}: at least {} are needed; lower --memory-max, or raise the limit",
+                bytes(allowance.site.memory_max),
+                bytes(budget.saturating_mul(4)),
+            ),
+            _ => format!("cannot make memory for the site: {}", errno.desc()),
+        })
+    })
 }
 
-/// The office, the logger, and the admin if it has something to listen at.
-pub(super) fn crew(
-    config: &Config,
-    has_admin: bool,
-    own: (Board<'static>, Row<'static>),
-    log: &Rc<Log>,
-    now: Instant,
-) -> Crew {
-    let mut posts = vec![
-        Post { role: Role::Publisher, watch: Watch::FromFirstBeat },
-        Post { role: Role::Logger, watch: Watch::Never },
-    ];
-    if has_admin {
-        posts.push(Post { role: Role::Admin, watch: Watch::FromBirth });
-    }
-    Crew::new(posts, config.watchdog_timeout, own, Rc::clone(log), now).on_line()
+/// A scoreboard, and a doorbell for each of its slots.
+pub(super) fn scoreboard(
+    allowance: &Allowance,
+) -> Result<(SharedScoreboard, Vec<Doorbell>), Failure> {
+    // A worker that can make no room takes a connection that it has accepted all the same.
+    let pins = allowance.connections_max + PINS_SPARE;
+    let shared =
+        SharedScoreboard::create(allowance.slots, pins).map_err(failed("cannot share memory"))?;
+    let doorbells = (0..allowance.slots).map(|_| Doorbell::new());
+    let doorbells: nix::Result<Vec<Doorbell>> = doorbells.collect();
+    Ok((shared, doorbells.map_err(failed("cannot make an eventfd"))?))
 }

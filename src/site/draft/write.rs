@@ -1,0 +1,203 @@
+//! Lays out the index of a draft, and writes it.
+
+use zerocopy::IntoBytes as _;
+use zerocopy::little_endian::{U32, U64};
+
+use super::{Draft, DraftError, short};
+use crate::site::Former;
+use crate::site::hash::{hash, place};
+use crate::site::index::header_sum;
+use crate::site::layout::{
+    Header, HistoryHeader, MAGIC, PROBES_MAX, Representation, Sections, StatRecord, Target,
+    TextRange, VERSION,
+};
+
+/// Slots for each path: the table is two thirds full.
+const SLOTS: (u64, u64) = (3, 2);
+
+/// What an image says of itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct About {
+    /// Its number.
+    pub generation: u64,
+    /// The directory that was compiled, by device and inode; none for a placeholder.
+    pub root: Option<(u64, u64)>,
+    /// When the scan began that found the site so, in nanoseconds since 1970.
+    pub as_of: u64,
+}
+
+/// A draft that is complete: its index has a length, and a hash table with a seed.
+#[derive(Debug)]
+pub struct Finished {
+    draft: Draft,
+    header: Header,
+    sections: Sections,
+    slots: Vec<U32>,
+    about: About,
+}
+
+impl Draft {
+    /// Lays the index out.
+    ///
+    /// # Errors
+    /// If the format has too few numbers for the site.
+    pub fn finish(self, about: About) -> Result<Finished, DraftError> {
+        let count = |len: usize| u32::try_from(len).map_err(|_| DraftError::TooLarge);
+        let paths = count(self.paths.len())?;
+        let slots = u64::from(paths) * SLOTS.0 / SLOTS.1 + 1;
+        let slots = count(usize::try_from(slots).map_err(|_| DraftError::TooLarge)?)?;
+        // The table is not filled before all numbers fit: it reads the text.
+        let (files, text) = (count(self.files.len())?, count(self.text.len())?);
+        if paths.max(files) >= Target::NUMBERS || self.has_long_path {
+            return Err(DraftError::TooLarge);
+        }
+        let (seed, slots) = self.hash_table(slots);
+        let root = about.root.unwrap_or_default();
+        let header = Header {
+            magic: MAGIC,
+            version: U32::new(VERSION),
+            flags: U32::new(if about.root.is_some() { Header::IS_SITE } else { 0 }),
+            generation: U64::new(about.generation),
+            seed: U64::new(seed),
+            root: [U64::new(root.0), U64::new(root.1)],
+            slots: U32::new(count(slots.len())?),
+            paths: U32::new(paths),
+            files: U32::new(files),
+            retained: U32::new(count(self.retained.len())?),
+            variants: U32::new(count(self.variants.len())?),
+            disks: U32::new(count(self.disks.len())?),
+            media: U32::new(count(self.media.len())?),
+            text: U32::new(text),
+            devices: U32::new(count(self.devices.len())?),
+            not_found: U32::new(self.not_found.map_or(0, |file| file + 1)),
+            spa_fallback: U32::new(self.spa_fallback.map_or(0, |file| file + 1)),
+            ..Header::default()
+        };
+        let sections = Sections::new(&header).ok_or(DraftError::TooLarge)?;
+        let header = Header { len: U64::new(sections.end as u64), ..header };
+        Ok(Finished { draft: self, header, sections, slots, about })
+    }
+
+    /// Fills the hash table under a seed that lets each path be found within [`PROBES_MAX`].
+    fn hash_table(&self, count: u32) -> (u64, Vec<U32>) {
+        let mut seed = 0;
+        loop {
+            let mut slots = vec![U32::new(0); count as usize];
+            let mut fits = (1..).zip(&self.paths);
+            if fits.all(|(number, record)| self.insert(&mut slots, seed, number, record.path)) {
+                return (seed, slots);
+            }
+            seed += 1;
+        }
+    }
+
+    /// Of equal paths the first counts; no seed would let more than [`PROBES_MAX`] of them fit.
+    fn insert(&self, slots: &mut [U32], seed: u64, number: u32, path: TextRange) -> bool {
+        let text = self.text_of(path);
+        let count = short(slots.len() as u64);
+        let mut at = place(hash(text, seed), count);
+        for _ in 0..PROBES_MAX {
+            let slot = &mut slots[at as usize];
+            if slot.get() == 0 {
+                *slot = U32::new(number);
+                return true;
+            }
+            if self.text_of(self.paths[slot.get() as usize - 1].path) == text {
+                return true;
+            }
+            at = if at + 1 == count { 0 } else { at + 1 };
+        }
+        false
+    }
+
+    pub(super) fn text_of(&self, range: TextRange) -> &[u8] {
+        let start = range.start.get() as usize;
+        &self.text[start..start + usize::from(range.len.get())]
+    }
+}
+
+impl Finished {
+    /// How long the index is, in bytes.
+    pub fn index_len(&self) -> u64 {
+        self.sections.end as u64
+    }
+
+    /// Writes the index to `out`, which is as long as it. Bodies and heads that nobody has named
+    /// before are named by this generation first.
+    pub fn write(&self, out: &mut [u8]) {
+        let Self { draft, sections, slots, .. } = self;
+        put(out, sections.slots, slots.iter());
+        put(out, sections.paths, draft.paths.iter());
+        put(out, sections.files, draft.files.iter().map(|file| &file.form.record));
+        put(out, sections.variants, draft.variants.iter().map(|variant| &variant.form.record));
+        put(out, sections.disks, draft.disks.iter());
+        put(out, sections.media, draft.media.iter());
+        out[sections.text..sections.history].copy_from_slice(&draft.text);
+        let history = HistoryHeader { as_of: U64::new(self.about.as_of) };
+        put(out, sections.history, [&history].into_iter());
+        put(out, sections.devices, draft.devices.iter());
+        put(out, sections.stats, draft.files.iter().map(|file| &file.stat));
+        let births = draft.files.iter().map(|file| &file.form.births);
+        let births = births.chain(draft.variants.iter().map(|variant| &variant.form.births));
+        put(out, sections.births, births);
+        let origins = draft.variants.iter().map(|variant| U32::new(variant.origin));
+        let origins: Vec<U32> = origins.collect();
+        put(out, sections.origins, origins.iter());
+        put(out, sections.retained, draft.retained.iter());
+        let content_sum = U64::new(hash(&out[size_of::<Header>()..], 0));
+        let header = Header { content_sum, ..self.header };
+        let header = Header { header_sum: U64::new(header_sum(&header)), ..header };
+        out[..size_of::<Header>()].copy_from_slice(header.as_bytes());
+    }
+
+    /// Returns the index as bytes of its own.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![0; self.sections.end];
+        self.write(&mut bytes);
+        bytes
+    }
+
+    /// Returns what was gathered.
+    pub fn draft(&self) -> &Draft {
+        &self.draft
+    }
+
+    /// Whether the former image holds the same, whenever it was made.
+    pub fn is_same_as(&self, former: &Former<'_>) -> bool {
+        let (draft, index, history) = (&self.draft, former.index(), former.history());
+        let forms = draft.files.iter().map(|file| &file.form.record);
+        let variants = draft.variants.iter().map(|variant| &variant.form.record);
+        let origins = draft.variants.iter().map(|variant| variant.origin);
+        let header = Header {
+            generation: index.header.generation,
+            content_sum: index.header.content_sum,
+            header_sum: index.header.header_sum,
+            ..self.header
+        };
+        header.as_bytes() == index.header.as_bytes()
+            && draft.paths.as_bytes() == index.paths.as_bytes()
+            && forms
+                .map(Representation::as_bytes)
+                .eq(index.files.iter().map(Representation::as_bytes))
+            && variants
+                .map(Representation::as_bytes)
+                .eq(index.variants.iter().map(Representation::as_bytes))
+            && index.has_same_text(&draft.disks, &draft.media, &draft.text)
+            && draft.devices == history.devices
+            && draft
+                .files
+                .iter()
+                .map(|file| file.stat.as_bytes())
+                .eq(history.stats.iter().map(StatRecord::as_bytes))
+            && origins.eq(history.origins.iter().map(|origin| origin.get()))
+            && draft.retained.as_bytes() == history.retained.as_bytes()
+    }
+}
+
+fn put<'r, T>(out: &mut [u8], start: usize, records: impl Iterator<Item = &'r T>)
+where
+    T: zerocopy::IntoBytes + zerocopy::Immutable + 'r,
+{
+    let places = out[start..].chunks_exact_mut(size_of::<T>());
+    places.zip(records).for_each(|(place, record)| place.copy_from_slice(record.as_bytes()));
+}

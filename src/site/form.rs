@@ -1,0 +1,135 @@
+//! A file in one form: as it is, or in a content coding.
+
+use zerocopy::little_endian::{U16, U32, U64};
+
+use super::draft::short;
+use super::layout::{Births, Representation};
+use super::{Extent, FileStat, FormerForm};
+use crate::http::coding::Coding;
+use crate::http::etag::ETag;
+
+/// A file in one form, and since when its bytes are in the arena.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Form {
+    pub(super) record: Representation,
+    pub(super) births: Births,
+}
+
+/// Where a form's body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place<'p> {
+    /// In the arena, named first by this generation.
+    Memory(Extent, u64),
+    /// In the file system, at this path beneath the root that leads over no symbolic link.
+    Disk(&'p [u8], &'p FileStat),
+}
+
+impl Form {
+    /// The same form of a file that the former image names.
+    pub fn of_former(former: &FormerForm<'_>) -> Self {
+        let (body, head) = former.births();
+        let births = Births { body: U32::new(short(body)), head: U32::new(short(head)) };
+        let record = Representation { first_variant: U32::new(0), variants: 0, ..*former.record() };
+        Self { record, births }
+    }
+
+    /// Where the body is in the arena; `None` for a file on disk.
+    pub fn body(&self) -> Option<Extent> {
+        super::body_of(&self.record)
+    }
+
+    /// Where the head is in the arena.
+    pub fn head(&self) -> Option<Extent> {
+        super::head_of(&self.record)
+    }
+
+    /// Of the body, in bytes.
+    pub fn size(&self) -> u64 {
+        self.record.size.get()
+    }
+
+    /// Of the body, if it is known.
+    pub fn etag(&self) -> Option<ETag> {
+        super::etag_of(&self.record)
+    }
+
+    /// `Last-Modified`, in seconds since 1970.
+    pub fn modified(&self) -> Option<u64> {
+        super::modified_of(&self.record)
+    }
+
+    /// The content coding.
+    pub fn coding(&self) -> Option<Coding> {
+        super::coding_of(&self.record)
+    }
+
+    /// Whether gzip was tried and saves too little.
+    pub fn is_dense(&self) -> bool {
+        self.record.has(Representation::IS_DENSE)
+    }
+
+    /// How many variants there are.
+    pub fn variants(&self) -> u8 {
+        self.record.variants
+    }
+
+    /// What its bytes take of the memory, in bytes.
+    pub fn memory(&self) -> u64 {
+        self.body().map_or(0, |body| body.len) + self.head().map_or(0, |head| head.len)
+    }
+
+    /// Sets where the body is in the arena.
+    #[must_use]
+    pub fn with_body(mut self, body: Extent, birth: u64) -> Self {
+        self.record.body = U64::new(body.offset);
+        self.births.body = U32::new(short(birth));
+        self
+    }
+
+    /// Takes the head away.
+    #[must_use]
+    pub fn without_head(mut self) -> Self {
+        self.record.head = U64::new(0);
+        self.record.head_len = U16::new(0);
+        self.births.head = U32::new(0);
+        self
+    }
+
+    /// Sets `Last-Modified`, in seconds since 1970.
+    #[must_use]
+    pub fn with_modified(mut self, modified: Option<u64>) -> Self {
+        let modified = modified.and_then(|at| u32::try_from(at).ok());
+        self.record.modified = U32::new(modified.unwrap_or(0));
+        self
+    }
+
+    /// Sets where the head of the 200 response is.
+    #[must_use]
+    pub fn with_head(mut self, head: Extent, birth: u64) -> Self {
+        self.record.head = U64::new(head.offset);
+        self.record.head_len = U16::new(u16::try_from(head.len).unwrap_or(0));
+        self.births.head = U32::new(short(birth));
+        self
+    }
+
+    /// Sets the content coding.
+    #[must_use]
+    pub fn with_coding(mut self, coding: Coding) -> Self {
+        self.record.coding = coding as u8 + 1;
+        self
+    }
+
+    /// Says that gzip was tried and saves too little.
+    #[must_use]
+    pub fn dense(mut self) -> Self {
+        self.record.flags |= Representation::IS_DENSE;
+        self
+    }
+
+    /// Says that the body is no file of the site.
+    #[must_use]
+    pub fn generated(mut self) -> Self {
+        self.record.flags |= Representation::IS_GENERATED;
+        self
+    }
+}
