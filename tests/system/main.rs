@@ -26,6 +26,7 @@ mod older_format;
 mod peers;
 mod podman;
 mod pods;
+mod publication;
 mod rollouts;
 mod smuggling;
 mod versions;
