@@ -182,7 +182,7 @@ impl<'a> Assembly<'a> {
         let Some(former) = self.former else { return };
         for (url, file, since) in &retention.files {
             let Some(file) = former.file(*file) else { continue };
-            let form = self.moved(Form::of_former(&file.form));
+            let form = self.moved(file.form.without_variants());
             let form = self.draft.with_media_type(form, media::of(url));
             let number = self.draft.retained_file(form, &file.stat, *since);
             self.draft.path(url, number);
@@ -234,7 +234,7 @@ impl<'a> Assembly<'a> {
     }
 
     /// The file of the former image in the same version.
-    pub(super) fn former_file(&self, number: u32) -> Option<FormerFile<'a>> {
+    pub(super) fn former_file(&self, number: u32) -> Option<FormerFile> {
         self.former?.file(self.files.get(number as usize)?.former?)
     }
 

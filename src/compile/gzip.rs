@@ -13,7 +13,7 @@ use super::assemble::Assembly;
 use super::walk::path_of;
 use crate::http::coding::Coding;
 use crate::http::etag::ETag;
-use crate::site::{FileStat, Form, FormerForm, Pass, Place, media};
+use crate::site::{FileStat, Form, Pass, Place, media};
 
 /// From 1 (fast) to 9 (small). Above 6 it takes twice as long for a percent less.
 const LEVEL: u32 = 6;
@@ -63,14 +63,15 @@ impl Assembly<'_> {
         let Some(file) = former.file_at(self.url(number)) else { return false };
         let Some(form) = self.draft.form_of(number) else { return false };
         let is_same_text = form.etag().is_some() && form.etag() == file.form.etag();
-        let variant = former.variants(file).find(FormerForm::is_generated);
+        let mut variants = former.variants(file).map(|variant| variant.form);
+        let variant = variants.find(Form::is_generated);
         let Some(variant) = variant.filter(|_| is_same_text) else { return false };
         if self.job.verifies && !former.is_intact(&variant) {
             return false;
         }
         let is_same = self.files[number as usize].former.is_some();
         let modified = form.modified();
-        let form = Form::of_former(&variant).with_modified(modified);
+        let form = variant.with_modified(modified);
         let form = if is_same { form } else { form.without_head() };
         if self.charge(form.size()) {
             let form = self.moved(form);

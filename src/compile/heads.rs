@@ -17,7 +17,7 @@ impl Assembly<'_> {
             let Some(&form) = self.draft.form_of(number) else { continue };
             let media_type = self.draft.media_type(number);
             let former = self.former_file(number);
-            let had_variants = former.is_some_and(|former| former.form.has_variants());
+            let had_variants = former.is_some_and(|former| former.form.variants() > 0);
             let varies = form.variants() > 0;
             let is_same = former.is_some() && had_variants == varies;
             let form = self.with_head(form, media_type, varies, is_same, &mut head);

@@ -20,10 +20,10 @@ pub struct Job<'r> {
     pub boot_seconds: u64,
     /// When the former image was known to be as the file system is, in a time since 1970.
     pub former_as_of: Duration,
-    /// Whether what the former image has in memory is compared with the files, whatever their stat
-    /// says: another compiler has written it, which may have died of a fault.
+    /// Whether bodies of the former image are compared with the files even if their stat is
+    /// unchanged: another compiler has written it, which may have died of a fault.
     pub verifies: bool,
-    /// How long a file must be unchanged, so that nobody is taken to be writing it.
+    /// How long a file must be unchanged before it counts as completely written.
     pub reload_debounce: Duration,
     /// How much is to be made of the files.
     pub pass: Pass,

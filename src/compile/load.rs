@@ -11,7 +11,7 @@ use super::Unstable;
 use super::assemble::Assembly;
 use super::walk::path_of;
 use crate::http::etag::{ETag, Hash};
-use crate::site::{Extent, FileKind, FileStat, Form, FormerFile, Pass, Place, media};
+use crate::site::{Extent, FileKind, FileStat, FormerFile, Pass, Place, media};
 
 /// Largest file that is read for its ETag, in bytes.
 const HASH_MAX: u64 = 1 << 30;
@@ -84,12 +84,12 @@ impl<'l, 'a> Loader<'l, 'a> {
     }
 
     /// The file of the former image under the same URL path.
-    fn former(&self, number: u32) -> Option<FormerFile<'a>> {
+    fn former(&self, number: u32) -> Option<FormerFile> {
         self.assembly.former?.file_at(self.assembly.url(number))
     }
 
     /// Whether a file is sure to be in the version that the former image has.
-    fn is_unchanged(&self, former: &FormerFile<'_>, stat: &FileStat) -> bool {
+    fn is_unchanged(&self, former: &FormerFile, stat: &FileStat) -> bool {
         stat.is_same_version(&former.stat) && stat.is_clean_at(self.assembly.job.former_as_of)
     }
 
@@ -140,14 +140,8 @@ impl<'l, 'a> Loader<'l, 'a> {
     }
 
     /// Names a body of the former image again.
-    fn keep(
-        &mut self,
-        number: u32,
-        former: &FormerFile<'_>,
-        stat: &FileStat,
-        modified: Option<u64>,
-    ) {
-        let form = Form::of_former(&former.form).with_modified(modified);
+    fn keep(&mut self, number: u32, former: &FormerFile, stat: &FileStat, modified: Option<u64>) {
+        let form = former.form.without_variants().with_modified(modified);
         let form = self.assembly.moved(form);
         let form = self.assembly.draft.with_media_type(form, self.media_type(number));
         let is_same = former.form.modified() == modified;
@@ -203,7 +197,7 @@ impl<'l, 'a> Loader<'l, 'a> {
     }
 
     /// Whether a file of the former image has these bytes, in memory.
-    fn has_body(&self, former: &FormerFile<'_>, etag: &ETag, body: &[u8]) -> bool {
+    fn has_body(&self, former: &FormerFile, etag: &ETag, body: &[u8]) -> bool {
         former.form.etag() == Some(*etag)
             && former.form.body().and_then(|extent| self.assembly.former?.bytes(extent))
                 == Some(body)
@@ -237,7 +231,7 @@ impl<'l, 'a> Loader<'l, 'a> {
         let form = if is_dense { form.dense() } else { form };
         assembly.draft.set_file(number, form, &stat);
         // An ETag that was not known before is no change.
-        let is_same = |former: &FormerFile<'_>| {
+        let is_same = |former: &FormerFile| {
             let before = former.form.etag();
             former.stat.is_same_version(&stat) && (before == etag || before.is_none())
         };
@@ -315,7 +309,7 @@ impl<'l, 'a> Loader<'l, 'a> {
 
 /// Whether the former version of a file is served on while the file is being written: as long as it
 /// is not known where that ends.
-fn keeps_previous(former: &FormerFile<'_>, stat: &FileStat, is_torn: bool) -> bool {
+fn keeps_previous(former: &FormerFile, stat: &FileStat, is_torn: bool) -> bool {
     let is_in_place = former.stat.is_same_file(stat) && !former.stat.is_same_version(stat);
     former.form.body().is_some() && (is_torn || is_in_place)
 }

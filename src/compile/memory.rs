@@ -1,19 +1,18 @@
 //! The compiler's side of the arena: bodies, heads and indexes are written to it, and given back.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
-use nix::fcntl::{FallocateFlags, fallocate};
 use nix::unistd::{Whence, lseek64};
 
 use crate::control::publication::InUse;
 use crate::control::space::{PageRun, Released, Space};
+use crate::scoreboard::INDEX_ALIGN;
 use crate::site::{Extent, Finished, Former, View};
-use crate::sys::arena::ArenaWriter;
+use crate::sys::arena::{ArenaWriter, punch};
 
-/// An index begins at a multiple of this many bytes.
-const INDEX_ALIGN: u64 = crate::scoreboard::INDEX_ALIGN;
-/// How much is punched at once, in bytes: readers wait for the page tables meanwhile.
+/// How much is punched at once, in bytes: the kernel holds up readers meanwhile, which map the same
+/// pages.
 const PUNCH_MAX: u64 = 4 << 20;
 
 /// The arena, as the compiler has it.
@@ -51,14 +50,13 @@ impl SiteMemory {
     ///
     /// # Errors
     /// Those of lseek(2).
-    pub fn recover(&mut self, former: Option<(Former<'_>, Extent)>, next: u64) -> nix::Result<()> {
+    pub fn recover(&mut self, former: Option<Former<'_>>, next: u64) -> nix::Result<()> {
         let data = self.data()?;
         let pages = self.len / self.page_size;
-        let generation = former.map_or(next, |(former, _)| former.site().generation());
-        let mut live: Vec<Extent> = former
-            .iter()
-            .flat_map(|(former, index)| former.site().extents().chain([*index]))
-            .collect();
+        let generation = former.map_or(next, |former| former.site().generation());
+        let site = former.iter().map(Former::site);
+        let mut live: Vec<Extent> =
+            site.flat_map(|site| site.extents().chain([site.index_extent()])).collect();
         live.sort_unstable();
         live.dedup();
         self.space = Space::recover(self.page_size, pages, pages, &data, live, generation);
@@ -88,8 +86,8 @@ impl SiteMemory {
     }
 
     /// Begins an image: while its bodies and heads are written, at most `bytes` of the arena may be
-    /// allocated. If small extents have become
-    /// scattered, some of them are to be moved by this image ([`SiteMemory::is_to_move`]).
+    /// allocated. If small extents have become scattered, this image moves some of them
+    /// ([`SiteMemory::is_to_move`]).
     pub fn begin(&mut self, bytes: u64) {
         debug_assert!(self.new.is_empty(), "an image was neither published nor abandoned");
         self.written = 0;
@@ -145,16 +143,16 @@ impl SiteMemory {
         self.writer.close()
     }
 
-    /// Gives back what was written since [`SiteMemory::begin`]: nobody knows of it.
+    /// Punches what was written since [`SiteMemory::begin`], which no reader has seen. What is
+    /// retired stays, since readers may use it.
     pub fn abandon_new(&mut self) {
         for extent in std::mem::take(&mut self.new) {
             self.space.abandon(extent);
         }
         self.space.close_shared();
         let _ = self.writer.close();
-        // Readers may use anything that is retired; of that nothing is released here.
-        let everything = PageRun { first: 0, count: u64::MAX };
-        self.release(&InUse { generations: Vec::new(), pins: vec![everything] });
+        let free = self.space.punchable();
+        self.punch(&free);
     }
 
     /// Says that the generation `retired_by` does not name an extent any more, which `birth` was
@@ -166,25 +164,17 @@ impl SiteMemory {
     /// Gives back all pages that no reader uses.
     pub fn release(&mut self, in_use: &InUse) -> Released {
         let released = self.space.release(&in_use.generations, &in_use.pins);
-        for &run in &released.punch {
-            if self.punch(run).is_ok() {
-                self.space.punched(run);
-            }
-        }
+        self.punch(&released.punch);
         released
     }
 
-    fn punch(&self, run: PageRun) -> nix::Result<()> {
-        let (start, end) = (run.first * self.page_size, (run.first + run.count) * self.page_size);
-        let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-        let signed = |number: u64| i64::try_from(number).map_err(|_| Errno::EINVAL);
-        let mut at = start;
-        while at < end {
-            let len = PUNCH_MAX.min(end - at);
-            fallocate(self.file.as_fd(), flags, signed(at)?, signed(len)?)?;
-            at += len;
+    fn punch(&mut self, runs: &[PageRun]) {
+        for run in runs.iter().flat_map(|run| run.pieces(PUNCH_MAX / self.page_size)) {
+            // What cannot be punched now is returned by the next release again.
+            if punch(&self.file, run.first * self.page_size, run.count * self.page_size).is_ok() {
+                self.space.punched(run);
+            }
         }
-        Ok(())
     }
 
     /// How much was written and is allocated.

@@ -124,12 +124,12 @@ pub type Interrupt<'i> = &'i mut dyn FnMut() -> bool;
 
 /// Reads all that is beneath `root`, but for what is as it was in `former`. `watch` gets each
 /// directory before it is read, and the files that links lead to. Bodies and heads are written to
-/// `memory`, where nobody reads them before the image is published.
+/// `memory`, where no reader sees them before the image is published.
 ///
 /// # Errors
 /// If the root itself cannot be read, or there is too much beneath it, or it is no time to read it;
-/// what was written to `memory` is given back then. Whatever else cannot be read is a warning, and
-/// answers 403.
+/// what was written to `memory` is punched then. Anything else that cannot be read is a warning,
+/// and answers 403.
 pub fn compile(
     root: &Root,
     job: &Job<'_>,

@@ -49,7 +49,7 @@ impl Assembly<'_> {
     fn former_head(&self, own: u32, number: u32) -> Option<(crate::site::Extent, u64)> {
         let (own, number) = (self.former_file(own)?, self.former_file(number)?);
         let mut variants = self.former?.variants(own);
-        let form = variants.find(|form| form.origin == Some(number.number))?;
+        let form = variants.find(|variant| variant.origin == Some(number.number))?.form;
         let head = form.head().filter(|&head| !self.memory.is_to_move(head))?;
         Some((head, form.births().1))
     }
@@ -58,7 +58,7 @@ impl Assembly<'_> {
         match (self.former_file(own), self.former_file(number), self.former) {
             // What both are in the version of the former image fits as it did there.
             (Some(own), Some(number), Some(former)) => {
-                former.variants(own).any(|form| form.origin == Some(number.number))
+                former.variants(own).any(|variant| variant.origin == Some(number.number))
             }
             _ => self.fits(own, number, coding),
         }

@@ -48,8 +48,7 @@ impl Retention {
             if job.verifies && !former.is_intact(&form) {
                 continue;
             }
-            let cost = form.size() + form.head().map_or(0, |head| head.len);
-            let memory = retention.memory + cost;
+            let memory = retention.memory + assembly.cost(form.size());
             let files = retention.files.len() as u64 + 1;
             if memory <= limits.memory_max / SHARE && files <= limits.files_max as u64 / SHARE {
                 retention.memory = memory;

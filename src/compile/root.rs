@@ -32,6 +32,21 @@ impl Root {
         Ok(Self(open(path, READ | OFlag::O_DIRECTORY, Mode::empty())?))
     }
 
+    /// Opens the directory at `path`, which may be another one than at the start. If the path
+    /// cannot be walked since privileges were dropped, returns `inherited`, which was opened
+    /// before.
+    ///
+    /// # Errors
+    /// Those of [`Root::new`] and [`Root::try_clone`].
+    pub fn new_or_inherited(path: &Path, inherited: Option<&Self>) -> io::Result<Self> {
+        match Self::new(path) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                inherited.map_or(Err(error), Self::try_clone)
+            }
+            opened => opened,
+        }
+    }
+
     /// The same directory, held open once more.
     ///
     /// # Errors

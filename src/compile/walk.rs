@@ -93,10 +93,7 @@ impl Walk {
 
     /// Whether nothing of it has changed for this long, at a time since 1970.
     pub(super) fn is_unchanged_for(&self, pause: Duration, at: Duration) -> bool {
-        let files = self.entries.iter().filter_map(|entry| match &entry.what {
-            What::File(stat) => Some(stat),
-            What::Directory | What::Unreadable(_) => None,
-        });
+        let files = (0..self.entries.len()).filter_map(|at| self.file(at));
         let directories = self.directories.iter().map(|(_, stat)| stat);
         files.chain(directories).all(|stat| stat.is_unchanged_for(pause, at))
     }

@@ -5,7 +5,7 @@
 //! compiler                                   reader
 //! write heads, bodies, index                 go_offline: generation = 0     (before it may wait)
 //! publish: published = G  (SeqCst, fence)    adopt:
-//! readers(): load all generations,             load published               (relaxed, acquire)
+//! in_use: load all generations,                load published               (relaxed, acquire)
 //!            then all pins                     generation = its generation  (release)
 //! what is retired, and in no reader's          fence (SeqCst)
 //! generation and under no pin, is punched      load published again; if it differs, once more

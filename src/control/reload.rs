@@ -48,8 +48,6 @@ pub struct Pace {
     pub reload_debounce: Duration,
     /// How long until a scan although nothing was noticed.
     pub rescan_interval: Duration,
-    /// Whether there is a pause after a scan that took long.
-    pub pauses: bool,
 }
 
 /// What happened.
@@ -178,21 +176,20 @@ impl ReloadScheduler {
     }
 
     fn on_end(&mut self, end: ScanEnd, took: Duration, running: Pending, now: Instant) {
-        // How long a scan took that came to nothing says nothing: a disk may not have answered.
-        let is_usual = matches!(end, ScanEnd::Unchanged { .. } | ScanEnd::Published { .. });
-        let took_in_all = took;
-        let took = if is_usual && self.pace.pauses { took } else { Duration::ZERO };
         let pause = took.saturating_mul(RESCAN_PAUSE);
-        self.rescan_at = now + self.pace.rescan_interval.max(pause);
-        if is_usual {
-            (self.index_lost_since, self.changes_from) = (None, now + took);
-        }
-        match end {
-            // What is wrong may be put right where nothing is watched.
-            ScanEnd::Refused => {
-                let pause = REFUSED_PAUSE.max(took_in_all.saturating_mul(RESCAN_PAUSE));
-                self.rescan_at = now + self.pace.rescan_interval.min(pause);
+        let rescan_interval = self.pace.rescan_interval;
+        self.rescan_at = match end {
+            ScanEnd::Unchanged { .. } | ScanEnd::Published { .. } => {
+                (self.index_lost_since, self.changes_from) = (None, now + took);
+                now + rescan_interval.max(pause)
             }
+            // What is wrong may be put right where nothing is watched.
+            ScanEnd::Refused => now + rescan_interval.min(pause.max(REFUSED_PAUSE)),
+            // The length of such a scan says nothing: the disk may not have answered.
+            ScanEnd::Unstable | ScanEnd::IndexLost | ScanEnd::NoRoom => now + rescan_interval,
+        };
+        match end {
+            ScanEnd::Refused => {}
             ScanEnd::Unchanged { is_unfinished, lacks_memory } => {
                 // If the rest itself comes to nothing, it is tried again after the next scan only.
                 let is_unfinished = is_unfinished && running.reason != Reason::Rest;

@@ -18,11 +18,11 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bitmap::{Bitmap, index};
 
+use crate::site::Extent;
+
 /// Search hints are kept for runs of up to this many pages: 1 MiB of pages of 4 KiB, the default
 /// of `--memory-file-max`.
 const HINTS: usize = 256;
-
-pub use crate::site::Extent;
 
 /// A range of pages in the arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,6 +47,12 @@ impl PageRun {
     /// Whether the two runs have a page in common.
     pub fn overlaps(self, other: Self) -> bool {
         self.first.max(other.first) < self.end().min(other.end())
+    }
+
+    /// Cuts the run into pieces of at most `max` pages.
+    pub fn pieces(self, max: u64) -> impl Iterator<Item = Self> {
+        let starts = (0..self.count.div_ceil(max)).map(move |piece| self.first + piece * max);
+        starts.map(move |first| Self { first, count: max.min(self.end() - first) })
     }
 
     fn end(self) -> u64 {
@@ -114,7 +120,6 @@ pub struct Space {
     /// The same pages by the bytes that are left.
     room: BTreeSet<(u64, u64)>,
     retired: Vec<Retired>,
-    live_bytes: u64,
     /// The pages of live extents that have a run of their own.
     own_pages: u64,
     /// The shared pages with live bytes.
@@ -143,7 +148,6 @@ impl Space {
             open: BTreeMap::new(),
             room: BTreeSet::new(),
             retired: Vec::new(),
-            live_bytes: 0,
             own_pages: 0,
             shared_pages: 0,
             small_lengths: vec![0; index(page_size)],
@@ -238,7 +242,12 @@ impl Space {
             is_refused
         });
         self.retired = retired;
-        Released { punch: self.punchable.runs().collect(), refusals }
+        Released { punch: self.punchable(), refusals }
+    }
+
+    /// Returns the allocated pages on which nothing unreleased is left, in maximal runs.
+    pub fn punchable(&self) -> Vec<PageRun> {
+        self.punchable.runs().collect()
     }
 
     /// Makes pages that a release returned, or a part of them, available again: they are holes now.
@@ -275,11 +284,6 @@ impl Space {
     /// Returns the number of pages that the budget still allows.
     pub fn available_pages(&self) -> u64 {
         self.budget.saturating_sub(self.allocated_count)
-    }
-
-    /// Returns the length of all live extents.
-    pub fn live_bytes(&self) -> u64 {
-        self.live_bytes
     }
 
     fn take_run(&mut self, count: u64, align: u64) -> Option<PageRun> {
@@ -323,7 +327,6 @@ impl Space {
         for page in run.first..run.end() {
             self.pages[index(page)].unreleased += 1;
         }
-        self.live_bytes += extent.len;
         if self.is_small(extent) {
             let page = &mut self.pages[index(run.first)];
             self.shared_pages += u64::from(page.small_bytes == 0);
@@ -343,7 +346,6 @@ impl Space {
             let is_live = self.live.remove(&extent);
             debug_assert!(is_live, "{extent:?} is not live");
         }
-        self.live_bytes -= extent.len;
         let run = PageRun::of(extent, self.page_size);
         if self.is_small(extent) {
             let page = &mut self.pages[index(run.first)];

@@ -1,5 +1,5 @@
-//! The table of the master's children: who is started, killed and waited for. It decides and does
-//! nothing: it is told what happened, and at what time, and says what is to be done next.
+//! The table of the master's children: which are started, killed and waited for. It makes decisions
+//! and no system calls: events and their times go in, actions come out.
 //!
 //! ```text
 //!                Start                 Started                  Died
@@ -43,7 +43,7 @@ pub enum Event {
     Heartbeat {
         /// The child's.
         pid: i32,
-        /// How often it has beaten.
+        /// How many heartbeats the child has stored.
         count: u64,
         /// Whether it may be in a call that waits for a disk, and is not to be killed for that.
         waits_for_disk: bool,

@@ -2,11 +2,11 @@
 //! to it, workers read it (memfd_create(2)).
 
 use std::io::{self, Read as _};
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use nix::errno::Errno;
-use nix::fcntl::{FallocateFlags, FcntlArg, OFlag, SealFlag, fallocate, fcntl, open};
+use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, open};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::sendfile::sendfile64;
@@ -14,6 +14,7 @@ use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{SysconfVar, ftruncate, sysconf};
 
 use crate::compile::SiteMemory;
+use crate::scoreboard::INDEX_ALIGN;
 use crate::site::View;
 use crate::sys::arena::{self, ArenaWriter};
 
@@ -21,8 +22,6 @@ use crate::sys::arena::{self, ArenaWriter};
 const SIZE_FACTORS: [u64; 3] = [16, 8, 4];
 /// Longest arena, in bytes: what the published word can address.
 const LEN_MAX: u64 = 1 << 40;
-/// Where indexes begin.
-const ALIGN: u64 = crate::scoreboard::INDEX_ALIGN;
 
 /// The arena, as the master has it.
 #[derive(Debug)]
@@ -56,7 +55,10 @@ impl Arena {
         let len = SIZE_FACTORS
             .into_iter()
             .map(|factor| {
-                budget.saturating_mul(factor).clamp(ALIGN, LEN_MAX).next_multiple_of(ALIGN)
+                budget
+                    .saturating_mul(factor)
+                    .clamp(INDEX_ALIGN, LEN_MAX)
+                    .next_multiple_of(INDEX_ALIGN)
             })
             .find(|&len| fits_address_space(len) && truncate(&writable, len).is_ok())
             .ok_or(Errno::EFBIG)?;
@@ -139,16 +141,6 @@ fn truncate(memfd: &OwnedFd, len: u64) -> nix::Result<()> {
     truncated
 }
 
-/// Gives pages back to the system; they read as zeros until they are written again.
-///
-/// # Errors
-/// Those of fallocate(2).
-pub(crate) fn punch(memfd: BorrowedFd<'_>, offset: u64, len: u64) -> nix::Result<()> {
-    let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-    let signed = |number: u64| i64::try_from(number).map_err(|_| Errno::EINVAL);
-    fallocate(memfd, flags, signed(offset)?, signed(len)?)
-}
-
 /// Whether a socket that holds pages by reference keeps their bytes when the pages are punched and
 /// written anew (not so with huge pages). Tried on pages of its own.
 fn queued_bytes_survive_a_punch() -> io::Result<bool> {
@@ -162,7 +154,7 @@ fn queued_bytes_survive_a_punch() -> io::Result<bool> {
     sender.set_nonblocking(true)?;
     let mut offset = 0;
     let sent = sendfile64(&sender, &memfd, Some(&mut offset), usize::try_from(len).unwrap_or(0))?;
-    punch(memfd.as_fd(), 0, len)?;
+    arena::punch(&memfd, 0, len)?;
     writer.fill(0, len, |bytes| bytes.fill(b'b'))?;
     writer.unmap()?;
     let mut received = vec![0; sent];

@@ -25,7 +25,7 @@ impl Doorbell {
 
     /// Rings it: its process wakes up, now or when it waits next.
     pub fn ring(&self) {
-        // If it cannot be rung, it was very often, and nobody has answered yet.
+        // The write fails only if the counter is full: then it was rung and not answered.
         let _ = self.0.write(1);
     }
 

@@ -76,12 +76,7 @@ impl OpenFiles {
             root.as_ref().is_some_and(|(identity, _)| *identity == request.root)
         };
         if !is_it(&self.root) || request.accepts_another {
-            let root = match Root::new(&self.path) {
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                    self.inherited.as_ref().map_or(Err(error), Root::try_clone)
-                }
-                opened => opened,
-            };
+            let root = Root::new_or_inherited(&self.path, self.inherited.as_ref());
             let root = root.map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
                 Some(Errno::ENOENT | Errno::ENOTDIR) if !request.accepts_another => {
                     OpenError::Replaced

@@ -39,8 +39,8 @@ const INPUT: usize = 16 * 1024;
 /// How often it is looked whether an answer is known that somebody waits for.
 const PENDING: Duration = Duration::from_millis(20);
 
-/// What an admin is born with.
-pub(super) struct Seat<'c> {
+/// What an admin is started with.
+pub(super) struct AdminArgs<'c> {
     pub(super) config: &'c Config,
     pub(super) board: Scoreboard<'static>,
     pub(super) slot: Slot<'static>,
@@ -78,8 +78,9 @@ pub(super) struct Admin<'c> {
 impl<'c> Admin<'c> {
     /// # Errors
     /// If the system refuses what watching for events needs.
-    pub(super) fn take(seat: Seat<'c>) -> Result<Self, Failure> {
-        let Seat { config, board, slot, listener, doorbell, compiler, allowance, started } = seat;
+    pub(super) fn new(args: AdminArgs<'c>) -> Result<Self, Failure> {
+        let AdminArgs { config, board, slot, listener, doorbell, compiler, allowance, started } =
+            args;
         let poll = Poll::new().map_err(failed("cannot watch for events"))?;
         doorbell.watch(&poll, DOORBELL).map_err(failed("cannot watch an eventfd"))?;
         let listeners = Listeners::new(vec![listener], LISTENER, &poll)?;
@@ -170,7 +171,7 @@ impl<'c> Admin<'c> {
 
     /// What is done once a second.
     fn listen(&mut self, came: Came) {
-        self.slot.beat();
+        self.slot.store_heartbeat();
         self.usage.forget();
         if came == Came::InTime {
             self.pulse.listen(self.board);

@@ -35,7 +35,7 @@ pub(super) struct Children {
     turns: Turns,
     /// Whether the last start failed, which is said once.
     is_short: bool,
-    /// Whether a compiler waits to be told that all others are there.
+    /// Whether a compiler was started that was not rung yet.
     has_new_compiler: bool,
     /// Ticks since the compiler waits for a disk.
     disk_ticks: u32,
@@ -56,7 +56,7 @@ pub(super) enum Step {
     /// Nothing is to be done before this time, unless something happens.
     Wait(Instant),
     /// This process is a child that was just started, with this role and slot.
-    Born(Role, usize),
+    Forked(Role, usize),
     /// Admin and logger are to end.
     EndRest,
     /// All children are gone, or had their time.
@@ -97,7 +97,7 @@ impl Children {
             match action {
                 Action::Start { place, slot } => {
                     if let Some(role) = self.start(place, slot, now)? {
-                        return Ok(Step::Born(role, slot));
+                        return Ok(Step::Forked(role, slot));
                     }
                 }
                 Action::Kill { pid } => self.kill(Pid::from_raw(pid)),
@@ -110,8 +110,8 @@ impl Children {
         Ok(Step::Wait(timeout.map_or(due, |timeout| timeout.min(due))))
     }
 
-    /// Whether a compiler was started since this was asked last. It waits to be told that all
-    /// others are there, so that what it announces is true.
+    /// Whether a compiler was started since the last call. It waits for a ring, which comes when
+    /// all other children are there, so that what it announces is true.
     pub(super) fn take_new_compiler(&mut self) -> bool {
         std::mem::take(&mut self.has_new_compiler)
     }
@@ -150,7 +150,7 @@ impl Children {
     /// deaths.
     pub(super) fn tend(&mut self, now: Instant) -> Vec<Death> {
         let deaths = self.reap(now);
-        // Nobody's heartbeat has gone on while all were paused.
+        // In a late tick the children were paused too, and stored no heartbeat.
         if self.turns.next(now) == Some(Came::InTime) {
             self.read_heartbeats(now);
             self.watch_disk();
@@ -210,8 +210,8 @@ impl Children {
         }
     }
 
-    /// Has readers let go of what keeps the next image from being written, if that lasts; a reader
-    /// that does not is killed.
+    /// Raises `cut` if the next image has lacked memory for too long that readers use; a worker
+    /// that goes on using it is killed.
     fn watch_old_responses(&mut self) {
         let blocked_below = self.board.compiler().blocked_below();
         self.blocked_ticks = if blocked_below > 0 { self.blocked_ticks + 1 } else { 0 };
@@ -226,8 +226,8 @@ impl Children {
                 if process.role == Role::Worker && (1..blocked_below).contains(&generation) {
                     let pid = process.pid;
                     self.log.say(&format!(
-                        "worker {pid} holds generation {generation} and keeps the next one from \
-                         being written; killing it"
+                        "worker {pid}: still reads generation {generation}, whose memory is \
+                         needed, sending SIGKILL"
                     ));
                     let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
                 }

@@ -1,26 +1,26 @@
-//! The compiler: watches the directory, compiles it into the arena and publishes the image. It is
-//! the only process that waits for a disk for the whole site, and nobody waits for it.
+//! The compiler: watches the directory, compiles it into the arena and publishes the image. All
+//! disk I/O for the whole site is here, so that no other process waits for it.
 
 mod report;
 
 use std::cell::RefCell;
-use std::io;
 use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 
-use crate::compile::{CompileError, Compiled, Job, Outcome, Root, Rules, SiteMemory, compile};
+use crate::compile::{
+    CompileError, Compiled, Job, Outcome, Root, Rules, SiteMemory, Unstable, compile,
+};
 use crate::config::Config;
 use crate::control::publication::in_use;
 use crate::control::reload::{Event, Pace, ReloadScheduler, Scan, ScanEnd};
 use crate::failure::Failure;
 use crate::host::arena::Arena;
 use crate::host::doorbell::Doorbell;
-use crate::scoreboard::{
-    CompilerPage, Counter, Scoreboard, SiteStats, Slot, index_offset, published_word,
-};
+use crate::scoreboard::{CompilerPage, Counter, Scoreboard, Slot, index_offset, published_word};
 use crate::site::{Extent, Former, Site};
 
 use super::clock::{boot_seconds, since_1970};
@@ -32,10 +32,11 @@ use super::{failed, wait};
 const DOORBELL: Token = Token(0);
 const CHANGES: Token = Token(1);
 
-/// How often it stores its heartbeat, and releases what readers have let go of.
+/// How often it stores its heartbeat, and releases what readers use no more.
 const TICK: Duration = Duration::from_secs(1);
-/// How often it looks whether readers have let go, while the next image waits for that.
+/// The same while the site lacks memory that readers still use.
 const BLOCKED_TICK: Duration = Duration::from_millis(20);
+
 /// What a compiler is started with.
 pub(super) struct CompilerArgs<'c> {
     pub(super) config: &'c Config,
@@ -100,7 +101,6 @@ impl<'c> Compiler<'c> {
         let pace = Pace {
             reload_debounce: config.reload_debounce,
             rescan_interval: config.rescan_interval,
-            pauses: true,
         };
         let mut compiler = Self {
             page: board.compiler(),
@@ -126,21 +126,17 @@ impl<'c> Compiler<'c> {
     /// Begins where an earlier compiler ended, if there was one.
     fn recover(&mut self) -> Result<(), Failure> {
         let published = self.page.published();
-        let offset = index_offset(published);
         if published != 0 {
-            let site = Site::open(self.memory.view(), offset);
-            let verified = site.and_then(|site| site.verify(offset).map(|()| site));
-            match verified {
+            let site = Site::open(self.memory.view(), index_offset(published));
+            match site.and_then(|site| site.verify().map(|()| site)) {
                 Ok(site) => self.former = Former::new(site),
-                Err(error) => self.args.log.say(&format!("{error}; compiling all of it anew")),
+                Err(error) => self.args.log.say(&format!("{error}; compiling the whole site")),
             }
         }
         self.as_of =
             self.former.map_or(Duration::ZERO, |former| Duration::from_nanos(former.as_of()));
-        let index =
-            self.former.map(|former| (former, Extent { offset, len: former.site().index_len() }));
         let next = self.args.board.generation() + 1;
-        self.memory.recover(index, next).map_err(failed("cannot read the arena"))?;
+        self.memory.recover(self.former, next).map_err(failed("cannot read the arena"))?;
         self.release();
         Ok(())
     }
@@ -160,7 +156,7 @@ impl<'c> Compiler<'c> {
                 self.args.slot.set_waits_for_disk(true);
                 let end = self.scan(scan)?;
                 self.args.slot.set_waits_for_disk(false);
-                self.args.slot.beat();
+                self.args.slot.store_heartbeat();
                 let ended = Instant::now();
                 let took = ended.saturating_duration_since(now);
                 self.scheduler.handle(Event::Ended(end, took), ended);
@@ -172,19 +168,21 @@ impl<'c> Compiler<'c> {
             let pause = due.saturating_duration_since(now).min(tick);
             wait(&mut self.poll, &mut events, Some(pause))?;
             let now = Instant::now();
-            self.args.slot.beat();
+            self.args.slot.store_heartbeat();
             self.args.doorbells[self.args.own_doorbell].answer();
             self.take_notice(now);
             self.release();
         }
     }
 
-    /// Takes note of what has changed, or was requested, since it was asked last.
+    /// Passes what has changed, or was requested, since the last call to the scheduler.
     fn take_notice(&mut self, now: Instant) {
         let board = self.args.board;
         let stale_files = board.total(Counter::StaleFiles);
-        let has_news = self.watches.iter().filter(|watches| watches.have_news()).count() > 0;
-        if has_news || stale_files != self.stale_files {
+        // Of all of them, so that no event stays.
+        let read = |is_changed, watches: &Watches| watches.read_events() || is_changed;
+        let is_changed = self.watches.iter().fold(false, read);
+        if is_changed || stale_files != self.stale_files {
             self.stale_files = stale_files;
             self.scheduler.handle(Event::Changed, now);
         }
@@ -197,11 +195,10 @@ impl<'c> Compiler<'c> {
 
     /// Compiles the directory as it is now, and publishes what has changed.
     fn scan(&mut self, scan: Scan) -> Result<ScanEnd, Failure> {
-        let (requests, began) = (self.args.board.reload_requests(), Instant::now());
-        self.requests = requests;
-        self.stale_files = self.args.board.total(Counter::StaleFiles);
-        let stale_files = self.stale_files;
-        let now = since_1970();
+        let (began, now) = (Instant::now(), since_1970());
+        let requests = self.args.board.reload_requests();
+        let stale_files = self.args.board.total(Counter::StaleFiles);
+        (self.requests, self.stale_files) = (requests, stale_files);
         let config = self.args.config;
         let mut watches = Watches::new(config.watch);
         watches.add_way(&config.root);
@@ -216,30 +213,26 @@ impl<'c> Compiler<'c> {
             verifies: !self.is_verified,
             reload_debounce: config.reload_debounce,
             pass: scan.pass,
-            unstable: if former.is_some() {
-                scan.unstable
-            } else {
-                crate::compile::Unstable::Accept
-            },
+            unstable: if former.is_some() { scan.unstable } else { Unstable::Accept },
             may_lose_index: scan.may_lose_index,
         };
-        let root = self.open_root().map_err(CompileError::Root);
-        let mut has_news = false;
+        let root = Root::new_or_inherited(&config.root, self.args.root.as_ref())
+            .map_err(CompileError::Root);
+        let mut is_changed = false;
         let outcome = {
             let shared = RefCell::new(&mut watches);
             let mut interrupt = || {
-                has_news |= shared.borrow().have_news();
-                has_news || self.args.board.reload_requests() != requests
+                is_changed |= shared.borrow().read_events();
+                is_changed || self.args.board.reload_requests() != requests
             };
-            let mut watch =
-                |file: std::os::fd::BorrowedFd<'_>| shared.borrow_mut().add_inside(file);
+            let mut watch = |file: BorrowedFd<'_>| shared.borrow_mut().add_inside(file);
             root.and_then(|root| {
                 let memory = &mut self.memory;
                 compile(&root, &job, former, memory, &mut watch, &mut interrupt)
             })
         };
         self.adopt_watches(watches, outcome.is_ok())?;
-        if has_news {
+        if is_changed {
             self.scheduler.handle(Event::Changed, Instant::now());
         }
         let end = match outcome {
@@ -282,17 +275,6 @@ impl<'c> Compiler<'c> {
         Ok(())
     }
 
-    /// The directory by its path, which may lead to another one than at the start; if it cannot be
-    /// walked any more since privileges were dropped, the one that was opened then.
-    fn open_root(&self) -> io::Result<Root> {
-        match Root::new(&self.args.config.root) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                self.args.root.as_ref().map_or(Err(error), Root::try_clone)
-            }
-            opened => opened,
-        }
-    }
-
     /// Writes the index, publishes the image by one store, and retires what it does not name.
     fn publish(
         &mut self,
@@ -307,14 +289,13 @@ impl<'c> Compiler<'c> {
             return Ok(ScanEnd::NoRoom);
         };
         self.memory.close().map_err(failed("cannot protect the arena"))?;
-        let published = self.page.published();
         self.page.publish(published_word(generation, index.offset));
         self.ring_waiting();
         let mut named: Vec<Extent> = compiled.image.draft().extents().collect();
         named.sort_unstable();
         named.dedup();
         if let Some(former) = former {
-            self.retire_unnamed(&former, index_offset(published), &named, generation);
+            self.retire_unnamed(&former, &named, generation);
         }
         let site = Site::open(self.memory.view(), index.offset);
         self.former = site.ok().and_then(Former::new);
@@ -327,13 +308,7 @@ impl<'c> Compiler<'c> {
         })
     }
 
-    fn retire_unnamed(
-        &mut self,
-        former: &Former<'static>,
-        offset: u64,
-        named: &[Extent],
-        generation: u64,
-    ) {
+    fn retire_unnamed(&mut self, former: &Former<'_>, named: &[Extent], generation: u64) {
         let unnamed = former.births().filter(|(extent, _)| named.binary_search(extent).is_err());
         let mut unnamed: Vec<(Extent, u64)> = unnamed.collect();
         unnamed.sort_unstable();
@@ -341,8 +316,8 @@ impl<'c> Compiler<'c> {
         for (extent, birth) in unnamed {
             self.memory.retire(extent, birth, generation);
         }
-        let index = Extent { offset, len: former.site().index_len() };
-        self.memory.retire(index, former.site().generation(), generation);
+        let site = former.site();
+        self.memory.retire(site.index_extent(), site.generation(), generation);
     }
 
     /// Wakes the processes that wait for an image.
@@ -354,7 +329,7 @@ impl<'c> Compiler<'c> {
         }
     }
 
-    /// Gives back what no reader uses any more.
+    /// Releases and punches what no reader uses any more.
     fn release(&mut self) {
         let mut in_use = in_use(self.args.board);
         // It can be adopted at any time, even if a compiler that cannot use it has retired it.
@@ -365,8 +340,7 @@ impl<'c> Compiler<'c> {
         if self.lacks_memory && !released.punch.is_empty() {
             self.scheduler.handle(Event::Changed, Instant::now());
         }
-        let allocated = self.memory.stats().allocated;
-        self.page.set_stats(SiteStats { allocated, ..self.page.stats() });
+        self.page.set_allocated(self.memory.stats().allocated);
     }
 
     /// What to do without a first image: wait for the directory, if that is wanted.
@@ -375,7 +349,7 @@ impl<'c> Compiler<'c> {
         let line = format!("{}: {error}", config.root.display());
         let waited = Instant::now().saturating_duration_since(self.args.started);
         match error {
-            CompileError::Root(_) if waited < config.wait_for_root => Ok(ScanEnd::NoRoom),
+            CompileError::Root(_) if waited < config.wait_for_root => Ok(ScanEnd::Refused),
             CompileError::Root(_) if config.wait_for_root.is_zero() => Err(Failure::system(line)),
             _ => Err(Failure::user(line)),
         }

@@ -156,8 +156,8 @@ impl Link {
 
     /// Takes note that the socket is about to hold pages of an extent.
     fn queue(&mut self, extent: Extent) {
-        let queued = self.queued.filter(|_| self.has_untaken());
-        self.queued = Some(queued.map_or(extent, |queued| union(queued, extent)));
+        self.forget_acknowledged();
+        self.queued = Some(self.queued.map_or(extent, |queued| union(queued, extent)));
     }
 
     /// What it needs of the arena: what it has to send still, and what the socket holds.
@@ -166,13 +166,9 @@ impl Link {
         unsent.zip(queued).map(|(unsent, queued)| union(unsent, queued)).or(unsent).or(queued)
     }
 
-    /// Forgets what the socket has held, if the client has acknowledged all of it; false if it has
-    /// not.
-    pub(super) fn forget_acknowledged(&mut self) -> bool {
-        if self.queued.is_some() && !self.has_untaken() {
-            self.queued = None;
-        }
-        self.queued.is_none()
+    /// Forgets what the socket has held, if the client has acknowledged all of it.
+    pub(super) fn forget_acknowledged(&mut self) {
+        self.queued = self.queued.filter(|_| self.has_untaken());
     }
 
     /// Ends the connection with a reset, so that the socket keeps no pages.

@@ -60,7 +60,7 @@ impl Links {
     }
 
     /// Takes a new link on as far as it goes. Mostly its request is there already; if it is
-    /// answered and over at once, nobody has to watch it.
+    /// answered and over at once, the socket need not be watched.
     pub(super) fn start(
         &mut self,
         link: &mut Link,

@@ -31,8 +31,8 @@ const GATHER: u16 = 2;
 /// After how many turns it is said that lines are lost, although more may be.
 const PATIENCE: u32 = 10;
 
-/// What a logger is born with.
-pub(super) struct Seat {
+/// What a logger is started with.
+pub(super) struct LoggerArgs {
     pub(super) read_ends: ReadEnds,
     pub(super) style: Style,
     pub(super) board: Scoreboard<'static>,
@@ -65,8 +65,8 @@ struct Lost {
 }
 
 impl Logger {
-    pub(super) fn take(seat: Seat) -> Self {
-        let Seat { read_ends, style, board, slot, doorbell } = seat;
+    pub(super) fn new(args: LoggerArgs) -> Self {
+        let LoggerArgs { read_ends, style, board, slot, doorbell } = args;
         slot.set_ready();
         let answers = Stream::new(read_ends.answers, stdout().as_fd().try_clone_to_owned());
         let notices = Stream::new(read_ends.notices, stderr().as_fd().try_clone_to_owned());
@@ -88,7 +88,7 @@ impl Logger {
             let now = Instant::now();
             if now >= turn_at {
                 turn_at = now + TURN;
-                self.slot.beat();
+                self.slot.store_heartbeat();
                 self.say_losses();
             }
             if leave_at.is_none() && self.is_over() {

@@ -69,7 +69,7 @@ impl Allowance {
 
     /// How much of the arena may be in use while the next image is made, in bytes.
     pub(super) fn arena_budget(&self, former: Option<&Former<'_>>) -> u64 {
-        let index = former.map_or(0, |former| former.site().index_len());
+        let index = former.map_or(0, |former| former.site().index_extent().len);
         self.bodies().saturating_add(index.saturating_mul(2))
     }
 

@@ -1,10 +1,10 @@
-//! The master: opens what everybody needs, forks all other processes, watches and restarts them,
+//! The master: opens what the others need, forks all other processes, watches and restarts them,
 //! and turns signals into a shutdown or a reload. It never reads a byte from a client or a file of
 //! the site.
 
 mod child;
 mod drain;
-mod newcomers;
+mod half_open;
 mod open;
 mod terminal;
 
@@ -35,8 +35,8 @@ use crate::sys::signals;
 use super::children::{Children, Death, Step};
 use super::log::{self, AccessLog, Log, ReadEnds, say};
 use super::machine::{Allowance, Machine};
-use super::{Fate, failed, listen, user, wait, watch};
-pub(super) use child::Birth;
+use super::{RoleExit, failed, listen, user, wait, watch};
+pub(super) use child::ChildRole;
 use drain::Drain;
 use terminal::Terminal;
 
@@ -61,7 +61,7 @@ pub(super) struct Master<'c> {
     admin: Option<TcpListener>,
     /// For compiler and workers.
     arena: Arena,
-    /// What everybody knows.
+    /// The memory of the scoreboard.
     shared: SharedScoreboard,
     board: Scoreboard<'static>,
     slot: Slot<'static>,
@@ -157,12 +157,12 @@ impl<'c> Master<'c> {
     ///
     /// # Errors
     /// If it is told so twice, or cannot wait for events.
-    pub(super) fn run(mut self) -> Result<Fate<Birth<'c>>, Failure> {
+    pub(super) fn run(mut self) -> Result<RoleExit<ChildRole<'c>>, Failure> {
         let mut events = Events::with_capacity(8);
         let mut drain: Option<Drain> = None;
         let mut now = Instant::now();
         loop {
-            self.slot.beat();
+            self.slot.store_heartbeat();
             let mut wake_at = match self.children.act(now)? {
                 Step::Wait(until) => {
                     if self.children.take_new_compiler() {
@@ -170,14 +170,16 @@ impl<'c> Master<'c> {
                     }
                     until
                 }
-                Step::Born(role, slot) => return Ok(Fate::Born(self.into_child(role, slot)?)),
+                Step::Forked(role, slot) => {
+                    return Ok(RoleExit::Forked(self.into_child(role, slot)?));
+                }
                 Step::EndRest => {
                     self.end_rest();
                     continue;
                 }
                 Step::End => {
                     self.take_stock();
-                    return Ok(Fate::Done(0));
+                    return Ok(RoleExit::Done(0));
                 }
             };
             if let Some(due) = drain.as_ref().and_then(Drain::due) {
@@ -189,7 +191,7 @@ impl<'c> Master<'c> {
             self.read_signals();
             if let Some(code) = self.tend(now) {
                 self.dismiss(now)?;
-                return Ok(Fate::Done(code));
+                return Ok(RoleExit::Done(code));
             }
             match (self.stops.load(Ordering::Relaxed), &mut drain) {
                 (0, _) => {}

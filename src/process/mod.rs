@@ -43,7 +43,7 @@ use admin::Admin;
 use compiler::Compiler;
 pub use log::{say, style};
 use logger::Logger;
-use master::{Birth, Master};
+use master::{ChildRole, Master};
 use worker::Worker;
 
 /// What workers have beyond `--drain-timeout` to end by themselves, and all others after them. With
@@ -55,12 +55,12 @@ const ALL_LEAVE: Duration = Duration::from_secs(2);
 /// but time.
 const COMPILER_OOM_SCORE: i32 = 500;
 
-/// How a role ends.
-enum Fate<Next> {
+/// How a role exits.
+enum RoleExit<Next> {
     /// Its work is done, and so is its process.
     Done(u8),
     /// This process is its child, and begins here.
-    Born(Next),
+    Forked(Next),
 }
 
 /// Runs until tine is told to stop; in the child processes, until their role ends.
@@ -69,11 +69,11 @@ enum Fate<Next> {
 /// What kept it from starting, or ended it early.
 pub fn serve(config: &Config, style: Style, started: Instant) -> Result<u8, Failure> {
     match Master::open(config, style, started)?.run()? {
-        Fate::Done(code) => return Ok(code),
-        Fate::Born(Birth::Compiler(args, arena)) => Compiler::new(args, arena)?.run(),
-        Fate::Born(Birth::Worker(args)) => Worker::new(args, &config.limits)?.run(),
-        Fate::Born(Birth::Admin(seat)) => Admin::take(seat)?.run(),
-        Fate::Born(Birth::Logger(seat)) => Logger::take(seat).run(),
+        RoleExit::Done(code) => return Ok(code),
+        RoleExit::Forked(ChildRole::Compiler(args, arena)) => Compiler::new(args, arena)?.run(),
+        RoleExit::Forked(ChildRole::Worker(args)) => Worker::new(args, &config.limits)?.run(),
+        RoleExit::Forked(ChildRole::Admin(args)) => Admin::new(args)?.run(),
+        RoleExit::Forked(ChildRole::Logger(args)) => Logger::new(args).run(),
     }
     .map(|()| 0)
 }

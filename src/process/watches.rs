@@ -125,14 +125,14 @@ impl Watches {
             .map_err(failed("cannot watch for changes"))
     }
 
-    /// Takes all that has come; whether anything of it matters.
-    pub(super) fn have_news(&self) -> bool {
+    /// Reads all events that have come; whether one of them is a change of the site.
+    pub(super) fn read_events(&self) -> bool {
         let Some(inotify) = &self.inotify else { return false };
-        let mut news = false;
+        let mut is_changed = false;
         while let Ok(events) = inotify.read_events() {
-            news |= events.iter().any(|event| self.matters(event));
+            is_changed |= events.iter().any(|event| self.matters(event));
         }
-        news
+        is_changed
     }
 
     /// Events that were lost matter too: they come with no watch.

@@ -350,7 +350,7 @@ impl<'l> Worker<'l> {
 
     /// What is done once a second, whatever happens.
     fn tick(&mut self) {
-        self.desk.slot.beat();
+        self.desk.slot.store_heartbeat();
         self.shortage = None;
         if self.sweeps > 0 {
             self.sweeps -= 1;

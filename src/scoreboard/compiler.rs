@@ -12,6 +12,8 @@ const BLOCKED_BELOW: usize = 2;
 const NEXT_SCAN: usize = 3;
 const STATS: usize = 4;
 const STATS_LEN: usize = 9;
+/// The place of [`SiteStats::allocated`] among them.
+const ALLOCATED: usize = 7;
 const SCANNED_STALE_FILES: usize = STATS + STATS_LEN;
 /// Scans of which a record is kept, the oldest after the newest.
 const SCANS: usize = 16;
@@ -111,7 +113,8 @@ impl<'w> CompilerPage<'w> {
         fence(Ordering::SeqCst);
     }
 
-    /// The generation whose holders keep the next site image from being written; 0 if none do.
+    /// The next site image lacks memory that responses of generations below this one use; 0 if it
+    /// does not.
     pub fn blocked_below(&self) -> u64 {
         load_acquire(&self.words[BLOCKED_BELOW])
     }
@@ -191,6 +194,11 @@ impl<'w> CompilerPage<'w> {
         self.set_all(STATS, values);
     }
 
+    /// Sets how many bytes of the arena are allocated, which [`CompilerPage::stats`] has too.
+    pub fn set_allocated(&self, bytes: u64) {
+        self.words[STATS + ALLOCATED].store(bytes, Ordering::Relaxed);
+    }
+
     /// What the published site image holds.
     pub fn stats(&self) -> SiteStats {
         let [files, bytes, in_memory, variants, took, since] =
@@ -247,5 +255,7 @@ mod tests {
         page.set_stats(stats);
         assert_eq!((page.stats(), page.reason().as_str()), (stats, "no directory"));
         assert_eq!(page.scanned_stale_files(), 5);
+        page.set_allocated(77);
+        assert_eq!(page.stats(), SiteStats { allocated: 77, ..stats });
     }
 }

@@ -105,7 +105,7 @@ impl<'w> Slot<'w> {
     }
 
     /// Stores a heartbeat.
-    pub fn beat(&self) {
+    pub fn store_heartbeat(&self) {
         self.set(HEARTBEAT, self.get(HEARTBEAT).wrapping_add(1));
     }
 

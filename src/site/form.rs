@@ -4,7 +4,7 @@ use zerocopy::little_endian::{U16, U32, U64};
 
 use super::draft::short;
 use super::layout::{Births, Representation};
-use super::{Extent, FileStat, FormerForm};
+use super::{Extent, FileStat};
 use crate::http::coding::Coding;
 use crate::http::etag::ETag;
 
@@ -25,14 +25,6 @@ pub enum Place<'p> {
 }
 
 impl Form {
-    /// The same form of a file that the former image names.
-    pub fn of_former(former: &FormerForm<'_>) -> Self {
-        let (body, head) = former.births();
-        let births = Births { body: U32::new(short(body)), head: U32::new(short(head)) };
-        let record = Representation { first_variant: U32::new(0), variants: 0, ..*former.record() };
-        Self { record, births }
-    }
-
     /// Where the body is in the arena; `None` for a file on disk.
     pub fn body(&self) -> Option<Extent> {
         super::body_of(&self.record)
@@ -73,9 +65,26 @@ impl Form {
         self.record.variants
     }
 
-    /// What its bytes take of the memory, in bytes.
-    pub fn memory(&self) -> u64 {
-        self.body().map_or(0, |body| body.len) + self.head().map_or(0, |head| head.len)
+    /// The generations that named body and head first.
+    pub fn births(&self) -> (u64, u64) {
+        (self.births.body.get().into(), self.births.head.get().into())
+    }
+
+    /// Whether it is on disk.
+    pub fn is_on_disk(&self) -> bool {
+        self.record.has(Representation::ON_DISK)
+    }
+
+    /// Whether the body is no file of the site.
+    pub fn is_generated(&self) -> bool {
+        self.record.has(Representation::IS_GENERATED)
+    }
+
+    /// Takes the variants away: a file's own form as another image can name it.
+    #[must_use]
+    pub fn without_variants(mut self) -> Self {
+        (self.record.first_variant, self.record.variants) = (U32::new(0), 0);
+        self
     }
 
     /// Sets where the body is in the arena.

@@ -2,9 +2,8 @@
 //! read, and since when its bytes are in the arena.
 
 use super::index::{HistoryIndex, Index};
-use super::layout::{Births, Representation, Target};
-use super::{DiskFile, Extent, FileStat, Site, body_of, coding_of, etag_of, head_of, modified_of};
-use crate::http::coding::Coding;
+use super::layout::{Representation, Target};
+use super::{DiskFile, Extent, FileStat, Form, Site, body_of, head_of};
 use crate::http::etag::ETag;
 
 /// The image that was published before, as the compiler reads it.
@@ -16,21 +15,21 @@ pub struct Former<'m> {
 
 /// A file of that image.
 #[derive(Clone, Copy, Debug)]
-pub struct FormerFile<'m> {
+pub struct FormerFile {
     /// Its number.
     pub number: u32,
     /// What it was when it was read.
     pub stat: FileStat,
     /// In its own form.
-    pub form: FormerForm<'m>,
+    pub form: Form,
 }
 
-/// A file of that image in one form.
+/// A variant of a file of that image.
 #[derive(Clone, Copy, Debug)]
-pub struct FormerForm<'m> {
-    record: &'m Representation,
-    births: Births,
-    /// The file that a variant is, by its number.
+pub struct FormerVariant {
+    /// Its form.
+    pub form: Form,
+    /// The file that it is, by its number; `None` for a generated one.
     pub origin: Option<u32>,
 }
 
@@ -69,18 +68,17 @@ impl<'m> Former<'m> {
     }
 
     /// The file of a number.
-    pub fn file(&self, number: u32) -> Option<FormerFile<'m>> {
+    pub fn file(&self, number: u32) -> Option<FormerFile> {
         let at = number as usize;
-        let (record, stat) = (self.site.index.files.get(at)?, self.history.stats.get(at)?);
+        let (record, stat) = (*self.site.index.files.get(at)?, self.history.stats.get(at)?);
         let births = *self.history.births.get(at)?;
         let device = self.history.devices.get(stat.device.get() as usize)?.get();
         let stat = FileStat::from_record(stat, device, record.size.get());
-        let form = FormerForm { record, births, origin: None };
-        Some(FormerFile { number, stat, form })
+        Some(FormerFile { number, stat, form: Form { record, births } })
     }
 
     /// The file under a URL path.
-    pub fn file_at(&self, path: &[u8]) -> Option<FormerFile<'m>> {
+    pub fn file_at(&self, path: &[u8]) -> Option<FormerFile> {
         match self.site.index.lookup(path)? {
             Target::File(number) => self.file(number),
             Target::Directory | Target::Probe(_) | Target::Unreadable => None,
@@ -102,15 +100,15 @@ impl<'m> Former<'m> {
     }
 
     /// The variants of a file.
-    pub fn variants(&self, file: FormerFile<'m>) -> impl Iterator<Item = FormerForm<'m>> + use<'m> {
+    pub fn variants(&self, file: FormerFile) -> impl Iterator<Item = FormerVariant> + use<'m> {
         let first = file.form.record.first_variant.get() as usize;
         let (history, files) = (self.history, self.site.index.files.len());
-        let variants = self.site.index.variants(file.form.record).iter().enumerate();
-        variants.map(move |(at, record)| {
+        let variants = self.site.index.variants(&file.form.record).iter().enumerate();
+        variants.map(move |(at, &record)| {
             let at = first + at;
             let births = history.births.get(files + at).copied().unwrap_or_default();
             let origin = history.origins.get(at).and_then(|origin| origin.get().checked_sub(1));
-            FormerForm { record, births, origin }
+            FormerVariant { form: Form { record, births }, origin }
         })
     }
 
@@ -122,7 +120,7 @@ impl<'m> Former<'m> {
     }
 
     /// Where a file on disk is.
-    pub fn disk_file(&self, file: FormerFile<'m>) -> Option<DiskFile<'m>> {
+    pub fn disk_file(&self, file: FormerFile) -> Option<DiskFile<'m>> {
         let record = file.form.record;
         let disk = self.site.index.disk(record.body.get())?;
         let path = self.site.index.text(disk.path)?;
@@ -135,7 +133,7 @@ impl<'m> Former<'m> {
     }
 
     /// Whether a body in memory has the bytes that its ETag was made from.
-    pub fn is_intact(&self, form: &FormerForm<'_>) -> bool {
+    pub fn is_intact(&self, form: &Form) -> bool {
         let body = form.body().and_then(|body| self.bytes(body));
         body.is_some_and(|body| form.etag() == Some(ETag::of(body)))
     }
@@ -152,68 +150,7 @@ impl<'m> Former<'m> {
     }
 
     /// The media type of a file, without parameters.
-    pub fn media_type(&self, file: FormerFile<'m>) -> &'m str {
+    pub fn media_type(&self, file: FormerFile) -> &'m str {
         self.site.index.media(file.form.record.media.get()).unwrap_or_default()
-    }
-}
-
-impl FormerForm<'_> {
-    pub(super) fn record(&self) -> &Representation {
-        self.record
-    }
-
-    /// Where the body is in the arena; `None` for a file on disk.
-    pub fn body(&self) -> Option<Extent> {
-        body_of(self.record)
-    }
-
-    /// Where the head is in the arena.
-    pub fn head(&self) -> Option<Extent> {
-        head_of(self.record)
-    }
-
-    /// The generations that named body and head first.
-    pub fn births(&self) -> (u64, u64) {
-        (self.births.body.get().into(), self.births.head.get().into())
-    }
-
-    /// In bytes.
-    pub fn size(&self) -> u64 {
-        self.record.size.get()
-    }
-
-    /// Of the body, if it is known.
-    pub fn etag(&self) -> Option<ETag> {
-        etag_of(self.record)
-    }
-
-    /// `Last-Modified`, in seconds since 1970.
-    pub fn modified(&self) -> Option<u64> {
-        modified_of(self.record)
-    }
-
-    /// The content coding.
-    pub fn coding(&self) -> Option<Coding> {
-        coding_of(self.record)
-    }
-
-    /// Whether it is on disk.
-    pub fn is_on_disk(&self) -> bool {
-        self.record.has(Representation::ON_DISK)
-    }
-
-    /// Whether gzip was tried and saves too little.
-    pub fn is_dense(&self) -> bool {
-        self.record.has(Representation::IS_DENSE)
-    }
-
-    /// Whether the body is no file of the site.
-    pub fn is_generated(&self) -> bool {
-        self.record.has(Representation::IS_GENERATED)
-    }
-
-    /// Whether there were variants.
-    pub fn has_variants(&self) -> bool {
-        self.record.variants > 0
     }
 }

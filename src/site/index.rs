@@ -45,6 +45,8 @@ impl fmt::Display for ImageError {
 /// The index of a site image.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Index<'m> {
+    /// Where it is in the arena.
+    pub(super) offset: u64,
     pub(super) header: &'m Header,
     slots: &'m [U32],
     pub(super) paths: &'m [PathRecord],
@@ -82,6 +84,7 @@ impl<'m> Index<'m> {
         }
         let read = || -> Option<Self> {
             Some(Self {
+                offset,
                 header,
                 slots: records(bytes, sections.slots, header.slots)?,
                 paths: records(bytes, sections.paths, header.paths)?,
@@ -100,8 +103,8 @@ impl<'m> Index<'m> {
     ///
     /// # Errors
     /// [`ImageError::Checksum`].
-    pub(super) fn verify(&self, view: View<'m>, offset: u64) -> Result<(), ImageError> {
-        let bytes = view.bytes(offset, self.header.len.get()).ok_or(ImageError::Cut)?;
+    pub(super) fn verify(&self, view: View<'m>) -> Result<(), ImageError> {
+        let bytes = view.bytes(self.offset, self.header.len.get()).ok_or(ImageError::Cut)?;
         let content = bytes.get(size_of::<Header>()..).ok_or(ImageError::Cut)?;
         let is_right = hash(content, 0) == self.header.content_sum.get();
         if is_right { Ok(()) } else { Err(ImageError::Checksum) }

@@ -21,7 +21,7 @@ pub use crate::sys::view::View;
 pub use draft::{About, Draft, DraftError, Finished};
 pub use file_stat::{FileKind, FileStat};
 pub use form::{Form, Place};
-pub use history::{Former, FormerFile, FormerForm};
+pub use history::{Former, FormerFile, FormerVariant};
 pub use index::ImageError;
 use index::Index;
 use layout::{Header, Representation, Target};
@@ -131,8 +131,8 @@ impl<'m> Site<'m> {
     ///
     /// # Errors
     /// [`ImageError::Checksum`].
-    pub fn verify(&self, offset: u64) -> Result<(), ImageError> {
-        self.index.verify(self.view, offset)
+    pub fn verify(&self) -> Result<(), ImageError> {
+        self.index.verify(self.view)
     }
 
     /// Its number; 0 for a placeholder.
@@ -151,9 +151,9 @@ impl<'m> Site<'m> {
         (device.get(), inode.get())
     }
 
-    /// How long the index is, in bytes.
-    pub fn index_len(&self) -> u64 {
-        self.index.header.len.get()
+    /// Where the index is.
+    pub fn index_extent(&self) -> Extent {
+        Extent { offset: self.index.offset, len: self.index.header.len.get() }
     }
 
     /// Where a decoded path leads; `None` if it does not exist.

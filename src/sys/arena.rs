@@ -1,4 +1,4 @@
-//! The mapping of the arena: read-only for everybody, and page by page writable for the compiler
+//! The mapping of the arena: read-only in all processes, and page by page writable in the compiler
 //! while it writes.
 
 use std::num::NonZeroUsize;
@@ -7,6 +7,7 @@ use std::ptr::NonNull;
 use std::slice;
 
 use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
 use nix::libc;
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mprotect, munmap};
 
@@ -54,7 +55,7 @@ pub(crate) struct ArenaWriter {
     start: NonNull<u8>,
     len: u64,
     page_size: u64,
-    /// Runs of pages that are writable now, from the first byte to behind the last.
+    /// Runs of pages that are writable now, from the first byte to the one after the last.
     open: Vec<(u64, u64)>,
 }
 
@@ -73,7 +74,7 @@ impl ArenaWriter {
         unsafe { View::from_raw(self.start.as_ptr(), self.len) }
     }
 
-    /// Has `write` fill `len` bytes at `offset`, which nobody reads before they are published.
+    /// Has `write` fill `len` bytes at `offset`, which no reader has before they are published.
     ///
     /// # Errors
     /// Those of mprotect(2); `EINVAL` for a range outside of the arena.
@@ -133,6 +134,16 @@ impl ArenaWriter {
         // is alive while they lose that right.
         unsafe { mprotect(self.start.add(start).cast(), len, flags) }
     }
+}
+
+/// Gives pages back to the system; they read as zeros until they are written again.
+///
+/// # Errors
+/// Those of fallocate(2).
+pub(crate) fn punch(memfd: impl AsFd, offset: u64, len: u64) -> nix::Result<()> {
+    let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    let signed = |number: u64| i64::try_from(number).map_err(|_| Errno::EINVAL);
+    fallocate(memfd, flags, signed(offset)?, signed(len)?)
 }
 
 fn to_usize(number: u64) -> nix::Result<usize> {

@@ -43,6 +43,6 @@ pub(crate) fn protect(
         off_t::try_from(range.start * size_of::<AtomicU64>()).map_err(|_| Errno::EINVAL)?;
     let flags = MapFlags::MAP_SHARED | MapFlags::MAP_FIXED;
     // SAFETY: it takes the place of a part of our own mapping of the same words of the same memfd:
-    // whoever has a reference to them goes on reading the same values.
+    // references to them read the same values as before.
     unsafe { mmap(Some(start), len, ProtFlags::PROT_READ, flags, memfd, offset) }.map(drop)
 }

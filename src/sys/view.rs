@@ -19,7 +19,7 @@ unsafe impl Send for View<'_> {}
 unsafe impl Sync for View<'_> {}
 
 impl<'m> View<'m> {
-    /// Views bytes that nobody changes as long as they are borrowed.
+    /// Views bytes that do not change as long as they are borrowed.
     pub fn of(bytes: &'m [u8]) -> Self {
         Self { start: bytes.as_ptr(), len: bytes.len() as u64, memory: PhantomData }
     }
@@ -27,9 +27,9 @@ impl<'m> View<'m> {
     /// Views `len` bytes at `start`.
     ///
     /// # Safety
-    /// They stay mapped and readable for `'m`. While a slice from [`View::bytes`] is alive nobody
-    /// writes to its bytes, or punches their pages: a reader asks only for what the generation that
-    /// it has adopted names, or what it has pinned, and the compiler leaves both alone
+    /// They stay mapped and readable for `'m`. While a slice from [`View::bytes`] is alive its
+    /// bytes are not written, nor their pages punched: a reader asks only for what the generation
+    /// that it has adopted names, or what it has pinned, and the compiler leaves both alone
     /// (`control::publication`, `control::space`).
     pub(crate) unsafe fn from_raw(start: *const u8, len: u64) -> Self {
         Self { start, len, memory: PhantomData }
@@ -53,7 +53,7 @@ impl<'m> View<'m> {
         }
         let (offset, len) = (usize::try_from(offset).ok()?, usize::try_from(len).ok()?);
         // SAFETY: the range is inside of what the constructor was promised, which also holds that
-        // nobody writes to it meanwhile.
+        // it is not written meanwhile.
         Some(unsafe { slice::from_raw_parts(self.start.add(offset), len) })
     }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use tine::control::space::{Extent, Space};
+use tine::control::space::Space;
+use tine::site::Extent;
 
 /// A site as the compiler keeps it.
 struct Site {

@@ -5,8 +5,9 @@ use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::rc::Rc;
 
 use tine::control::publication::{Reader, pin_word};
-use tine::control::space::{Extent, PageRun, Space};
+use tine::control::space::{PageRun, Space};
 use tine::scoreboard::{INDEX_ALIGN, Scoreboard, generation_of, index_offset};
+use tine::site::Extent;
 use tine::site::{Site, View, placeholder};
 
 use crate::arena_reader::{Step, Worker};

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use tine::control::publication::{generations_in_use, pins_in_use};
-use tine::control::space::{Extent, PageRun, Space};
+use tine::control::space::{PageRun, Space};
 use tine::scoreboard::{generation_of, published_word};
+use tine::site::Extent;
 
 use crate::arena::{
     ALIGN, FILES, HOLE, Image, LENS, Mutant, Named, Outcome, PAGE, PAGES, Work, World, cells_of,

@@ -16,7 +16,7 @@ const DEBOUNCE_MAX: Duration = Duration::from_secs(5);
 const RESCAN: Duration = Duration::from_secs(3600);
 /// Between scans that found no room.
 const ROOM_PAUSE: Duration = Duration::from_secs(1);
-const PACE: Pace = Pace { reload_debounce: DEBOUNCE, rescan_interval: RESCAN, pauses: true };
+const PACE: Pace = Pace { reload_debounce: DEBOUNCE, rescan_interval: RESCAN };
 const UNCHANGED: ScanEnd = ScanEnd::Unchanged { is_unfinished: false, lacks_memory: false };
 const FINISHED: ScanEnd =
     ScanEnd::Published { is_unfinished: false, is_partial: false, lacks_memory: false };

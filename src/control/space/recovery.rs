@@ -46,8 +46,8 @@ impl Space {
                 }
             }
         }
-        let shared = space.shared.runs().flat_map(|run| pieces(run, 1)).collect::<Vec<_>>();
-        for run in unnamed.runs().flat_map(|run| pieces(run, RECOVERED_RUN_MAX)).chain(shared) {
+        let shared = space.shared.runs().flat_map(|run| run.pieces(1)).collect::<Vec<_>>();
+        for run in unnamed.runs().flat_map(|run| run.pieces(RECOVERED_RUN_MAX)).chain(shared) {
             for page in run.first..run.end() {
                 space.pages[index(page)].unreleased += 1;
             }
@@ -56,10 +56,4 @@ impl Space {
         }
         space
     }
-}
-
-/// Cuts a run into pieces of at most `max` pages.
-fn pieces(run: PageRun, max: u64) -> impl Iterator<Item = PageRun> {
-    let starts = (0..run.count.div_ceil(max)).map(move |piece| run.first + piece * max);
-    starts.map(move |first| PageRun { first, count: max.min(run.end() - first) })
 }

@@ -5,25 +5,32 @@ use std::rc::Rc;
 use crate::control::supervisor::COMPILER_SLOT;
 use crate::failure::Failure;
 use crate::host::arena::Arena;
+use crate::host::doorbell::Doorbell;
 use crate::host::open_files::OpenFiles;
+use crate::process::admin::AdminArgs;
 use crate::process::compiler::CompilerArgs;
+use crate::process::logger::LoggerArgs;
 use crate::process::worker::WorkerArgs;
-use crate::process::{admin, begin_role, failed, listen, logger};
+use crate::process::{begin_role, failed, listen};
 use crate::scoreboard::Role;
 
 use super::Master;
 
 /// What a child of the master is.
-pub(in crate::process) enum Birth<'c> {
+pub(in crate::process) enum ChildRole<'c> {
     Compiler(CompilerArgs<'c>, Arena),
     Worker(WorkerArgs),
-    Admin(admin::Seat<'c>),
-    Logger(logger::Seat),
+    Admin(AdminArgs<'c>),
+    Logger(LoggerArgs),
 }
 
 impl<'c> Master<'c> {
     /// In a child: keeps what its role needs, and drops the rest.
-    pub(super) fn into_child(mut self, role: Role, number: usize) -> Result<Birth<'c>, Failure> {
+    pub(super) fn into_child(
+        mut self,
+        role: Role,
+        number: usize,
+    ) -> Result<ChildRole<'c>, Failure> {
         begin_role(role, self.pid)?;
         self.shared.protect_for(role, number).map_err(failed("cannot share memory"))?;
         let (board, slot) = (self.board, self.board.own_slot(number));
@@ -34,14 +41,12 @@ impl<'c> Master<'c> {
             Role::Logger => {
                 let (read_ends, style) = (self.read_ends, log.style);
                 let doorbell = doorbells.swap_remove(number);
-                Birth::Logger(logger::Seat { read_ends, style, board, slot, doorbell })
+                ChildRole::Logger(LoggerArgs { read_ends, style, board, slot, doorbell })
             }
             Role::Admin => {
                 let listener = self.admin.take().ok_or_else(|| Failure::system("no admin port"))?;
-                // The higher number first: taking one moves the last to its place.
-                let doorbell = doorbells.swap_remove(number);
-                let compiler = doorbells.swap_remove(COMPILER_SLOT);
-                Birth::Admin(admin::Seat {
+                let (doorbell, compiler) = own_and_compilers(doorbells, number);
+                ChildRole::Admin(AdminArgs {
                     config,
                     board,
                     slot,
@@ -67,17 +72,15 @@ impl<'c> Master<'c> {
                     addresses: addresses.collect(),
                     admin_url: self.admin.as_ref().and_then(listen::url_of),
                 };
-                Birth::Compiler(args, self.arena)
+                ChildRole::Compiler(args, self.arena)
             }
             Role::Worker | Role::Master => {
-                let doorbell = doorbells.swap_remove(number);
-                let compiler = doorbells.swap_remove(COMPILER_SLOT);
-                let files_max = allowance.open_files_max;
-                Birth::Worker(WorkerArgs {
+                let (doorbell, compiler) = own_and_compilers(doorbells, number);
+                ChildRole::Worker(WorkerArgs {
                     board,
                     slot,
                     arena: self.arena.into_reader().map_err(failed("cannot map the arena"))?,
-                    files: OpenFiles::new(config.root.clone(), self.root, files_max),
+                    files: OpenFiles::new(config.root.clone(), self.root, allowance.open_files_max),
                     extra: config.extra.clone(),
                     health: config.health,
                     started,
@@ -93,4 +96,11 @@ impl<'c> Master<'c> {
             }
         })
     }
+}
+
+/// A child's own doorbell, and the compiler's, which it rings.
+fn own_and_compilers(mut doorbells: Vec<Doorbell>, number: usize) -> (Doorbell, Doorbell) {
+    // The higher number first: taking one moves the last to its place.
+    let own = doorbells.swap_remove(number);
+    (own, doorbells.swap_remove(COMPILER_SLOT))
 }

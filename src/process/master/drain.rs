@@ -1,4 +1,4 @@
-//! The way out: newcomers are taken for a while, then the door is shut, then the listeners end.
+//! The graceful shutdown of the listeners: they accept for a while, then drop new SYNs, then end.
 
 use std::net::TcpListener;
 use std::os::fd::{AsFd as _, AsRawFd as _};
@@ -13,12 +13,12 @@ use crate::process::log::Log;
 use crate::scoreboard::{Control, Phase};
 use crate::sys::door;
 
-use super::newcomers;
+use super::half_open;
 
-/// How long a listener whose door is shut is left to those half inside, in one step.
+/// How often it is checked whether connections are still in the backlog or in mid-handshake.
 const LISTENER_PAUSE: Duration = Duration::from_millis(20);
-/// How long those half inside are waited for, whose packets are on their way.
-const HALF_INSIDE: Duration = Duration::from_secs(1);
+/// How long half-open connections are waited for, whose packets are on their way.
+const HALF_OPEN_MAX: Duration = Duration::from_secs(1);
 
 /// The way out.
 pub(super) struct Drain {
@@ -29,14 +29,14 @@ pub(super) struct Drain {
 
 #[derive(Clone, Copy)]
 enum Step {
-    /// Newcomers are taken until then.
+    /// New connections are accepted until then.
     Open {
         until: Instant,
     },
-    /// Who is half inside is let in; whether anybody is left is looked at then.
+    /// New SYNs are dropped; connections in the backlog or in mid-handshake are still accepted.
     Shut {
         look_at: Instant,
-        half_inside_until: Instant,
+        half_open_until: Instant,
     },
     Over,
 }
@@ -72,34 +72,34 @@ impl Drain {
         if self.due().is_none_or(|due| now < due) {
             return false;
         }
-        let half_inside_until = match self.step {
+        let half_open_until = match self.step {
             Step::Open { .. } => {
                 control.set_phase(Phase::Draining);
                 shut_doors(listeners, log);
-                now + HALF_INSIDE
+                now + HALF_OPEN_MAX
             }
-            Step::Shut { half_inside_until, .. } => {
-                let is_waited_for = now < half_inside_until;
+            Step::Shut { half_open_until, .. } => {
+                let is_waited_for = now < half_open_until;
                 if now >= self.latest || !is_anybody_coming(listeners, is_waited_for) {
                     end(listeners);
                     self.step = Step::Over;
                     return true;
                 }
-                half_inside_until
+                half_open_until
             }
             Step::Over => return false,
         };
-        self.step = Step::Shut { look_at: now + LISTENER_PAUSE, half_inside_until };
+        self.step = Step::Shut { look_at: now + LISTENER_PAUSE, half_open_until };
         false
     }
 }
 
-/// Whether there are connections to come. Those half inside are looked at before those in the
-/// queues: that is the way that they take.
-fn is_anybody_coming(listeners: &[TcpListener], are_half_inside_waited_for: bool) -> bool {
-    let are_half_inside =
-        are_half_inside_waited_for && newcomers::are_half_inside(listeners).unwrap_or(true);
-    are_half_inside || listeners.iter().any(has_queued)
+/// Whether there are connections to come. Half-open ones are checked before those in the queues,
+/// because that is the way that they take.
+fn is_anybody_coming(listeners: &[TcpListener], are_half_open_awaited: bool) -> bool {
+    let are_half_open =
+        are_half_open_awaited && half_open::are_half_open(listeners).unwrap_or(true);
+    are_half_open || listeners.iter().any(has_queued)
 }
 
 /// Ends the listeners, which resets whoever is queued still. To close them would do nothing, since

@@ -122,8 +122,7 @@ impl Finished {
         self.sections.end as u64
     }
 
-    /// Writes the index to `out`, which is as long as it. Bodies and heads that nobody has named
-    /// before are named by this generation first.
+    /// Writes the index to `out`, which has [`Finished::index_len`] bytes.
     pub fn write(&self, out: &mut [u8]) {
         let Self { draft, sections, slots, .. } = self;
         put(out, sections.slots, slots.iter());
