@@ -1,14 +1,17 @@
 //! A site image that is being put together: its files, their paths, and what is to be said of them.
 
+use std::fs;
 use std::io;
 use std::path::PathBuf;
 
 use super::load::{Load, Loader};
 use super::retention::Retention;
-use super::root::Root;
-use super::walk::{Walk, What, path_of};
-use super::{CompileError, Compiled, Interrupt, Job, Rules, SiteMemory, is_of_disk};
-use crate::site::{About, Draft, DraftError, FileStat, Form, Former, FormerFile, Probe, media};
+use super::root::{Root, path_of};
+use super::walk::{Walk, What};
+use super::{CompileError, Compiled, Interrupt, Job, Rules, SiteMemory, Unstable, is_of_disk};
+use crate::site::{
+    About, Draft, DraftError, FileKind, FileStat, Form, Former, FormerFile, Probe, media,
+};
 
 /// The root's page for what is missing.
 const NOT_FOUND: &[u8] = b"/404.html";
@@ -231,6 +234,33 @@ impl<'a> Assembly<'a> {
     /// What the walk has found of a file.
     pub(super) fn walked(&self, number: u32) -> Option<&'a FileStat> {
         self.walk.file(self.files[number as usize].entry? as usize)
+    }
+
+    /// The path beneath the root of a file that is no retained one, without a link in it.
+    pub(super) fn real_path(&self, number: u32) -> Option<PathBuf> {
+        self.walk.real_path(self.files[number as usize].entry? as usize)
+    }
+
+    /// Opens a file of the walk where the walk has found it. If that is gone, and it is not to be
+    /// waited for, what is there now under its URL path will do.
+    ///
+    /// # Errors
+    /// Those of [`Root::open_beneath`]; `NotFound` if it is no file now.
+    pub(super) fn open(&self, number: u32) -> io::Result<(fs::File, FileStat)> {
+        let real_path = self.real_path(number).ok_or(io::ErrorKind::NotFound)?;
+        let file = match self.root.open_beneath(&real_path) {
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound
+                    && self.job.unstable == Unstable::Accept =>
+            {
+                self.root.open_beneath(path_of(self.url(number)))?
+            }
+            opened => opened?,
+        };
+        match FileStat::of(&file)? {
+            (FileKind::File, stat) => Ok((file.into(), stat)),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
     }
 
     /// The file of the former image in the same version.

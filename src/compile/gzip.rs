@@ -2,7 +2,6 @@
 //! stay where they are for as long as the text does not change.
 
 use std::borrow::Cow;
-use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 
 use flate2::Compression;
@@ -10,7 +9,6 @@ use flate2::write::GzEncoder;
 
 use super::Interrupt;
 use super::assemble::Assembly;
-use super::walk::path_of;
 use crate::http::coding::Coding;
 use crate::http::etag::ETag;
 use crate::site::{FileStat, Form, Pass, Place, media};
@@ -115,7 +113,7 @@ impl Assembly<'_> {
         if let Some(body) = self.body(number) {
             return Ok(Some(body.into()));
         }
-        let mut file = File::from(self.root.open_beneath(path_of(self.url(number)))?);
+        let (mut file, _) = self.open(number)?;
         let Some(walked) = self.walked(number) else { return Ok(None) };
         let mut body = Vec::new();
         (&mut file).take(walked.size.saturating_add(1)).read_to_end(&mut body)?;

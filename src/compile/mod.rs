@@ -33,7 +33,7 @@ pub use crate::control::reload::{INDEX_LOSS_GRACE, Unstable};
 use assemble::Assembly;
 pub use job::{Job, Rules, SiteLimits};
 pub use memory::{SiteMemory, WriteStats};
-pub use root::Root;
+pub use root::{Root, path_of};
 use walk::Walk;
 
 /// What a compile comes to.
@@ -159,13 +159,15 @@ fn assemble_all(
     if walk.len() > files_max {
         return Err(CompileError::TooMany(files_max));
     }
-    let mut assembly = Assembly::new(root, job, former, &walk, memory);
-    assembly.add_files(interrupt)?;
+    // From here on the image is the directory as it is now: what is read later has to be what the
+    // walk has found.
     if job.unstable == Unstable::Retry
         && let Some(path) = walk.changed_since(root)
     {
         return Err(CompileError::Unstable(path));
     }
+    let mut assembly = Assembly::new(root, job, former, &walk, memory);
+    assembly.add_files(interrupt)?;
     assembly.name_special_pages();
     assembly.find_precompressed();
     assembly.make_gzip_variants(interrupt);

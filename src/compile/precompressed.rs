@@ -7,7 +7,6 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 
 use super::assemble::Assembly;
-use super::walk::path_of;
 use crate::http::coding::Coding;
 use crate::site::{FileStat, Form};
 
@@ -111,9 +110,9 @@ impl Assembly<'_> {
             let bytes = body.get(start..).and_then(|rest| rest.first_chunk());
             return bytes.copied().ok_or_else(|| io::ErrorKind::UnexpectedEof.into());
         }
-        let file = self.root.open_beneath(path_of(self.url(number)))?;
+        let (file, _) = self.open(number)?;
         let mut bytes = [0; N];
-        std::fs::File::from(file).read_exact_at(&mut bytes, at)?;
+        file.read_exact_at(&mut bytes, at)?;
         Ok(bytes)
     }
 }

@@ -1,7 +1,10 @@
 //! The root directory, and opening beneath it: no path and no link leads out.
 
+use std::ffi::OsStr;
+use std::fs::read_link;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
@@ -80,6 +83,14 @@ impl Root {
     /// Those of [`Root::look_beneath`] and fstat(2).
     pub fn stat_beneath(&self, path: &Path) -> io::Result<(FileKind, FileStat)> {
         Ok(FileStat::of(self.look_beneath(path)?)?)
+    }
+
+    /// Returns the path beneath the root, without a link in it, of something that was opened;
+    /// `None` if the kernel does not tell, as without /proc.
+    pub fn path_of_opened(&self, opened: BorrowedFd<'_>) -> Option<PathBuf> {
+        let path = |file: BorrowedFd<'_>| read_link(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        let (root, path) = (path(self.as_fd()).ok()?, path(opened).ok()?);
+        Some(path.strip_prefix(root).ok()?.to_owned())
     }
 
     /// Returns the path beneath the root, without a link in it, of what `path` leads to.
@@ -198,6 +209,11 @@ fn reversed(path: &Path) -> nix::Result<Vec<PathBuf>> {
     let steps = path.components().rev().filter(|step| *step != Component::CurDir);
     let steps: Vec<PathBuf> = steps.map(|step| step.as_os_str().into()).collect();
     if path.is_absolute() { Err(Errno::EXDEV) } else { Ok(steps) }
+}
+
+/// The path beneath the root of a decoded URL path.
+pub fn path_of(url: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(url.strip_prefix(b"/").unwrap_or(url)))
 }
 
 #[cfg(test)]

@@ -31,6 +31,16 @@ pub(super) enum What {
     Unreadable(io::Error),
 }
 
+/// Where entries are, from one entry to the next place: at this path beneath the root, without a
+/// link in it, followed by the rest of their URL path.
+#[derive(Clone, Debug)]
+struct Place {
+    first: usize,
+    /// How much of the URL path the real path stands for, in bytes.
+    url_len: usize,
+    real: PathBuf,
+}
+
 /// Gets what is worth watching.
 pub(super) type Watch<'w> = &'w mut dyn FnMut(BorrowedFd<'_>);
 
@@ -41,6 +51,8 @@ pub(super) struct Walk {
     entries: Vec<Entry>,
     /// The decoded URL paths of all entries, one after the other.
     urls: Vec<u8>,
+    /// Where entries really are, ordered by the first entry that each is about.
+    places: Vec<Place>,
     /// Links that lead out of the root, which are not followed.
     pub(super) links_out: Vec<PathBuf>,
     /// The directories, as they were before they were read.
@@ -61,6 +73,7 @@ impl Walk {
     /// [`What::Unreadable`], and what vanishes meanwhile is left out.
     pub(super) fn new(root: &Root, entries_max: usize, watch: Watch<'_>) -> io::Result<Self> {
         let mut walk = Self { entries_max, ..Self::default() };
+        walk.set_place(1, PathBuf::new());
         walk.enter(root, Path::new(""), watch)?;
         walk.entries.shrink_to_fit();
         walk.urls.shrink_to_fit();
@@ -81,6 +94,25 @@ impl Walk {
     pub(super) fn url(&self, at: usize) -> &[u8] {
         let start = at.checked_sub(1).map_or(0, |before| self.entries[before].url_end);
         &self.urls[start..self.entries[at].url_end]
+    }
+
+    /// The path beneath the root of an entry, by its place, without a link in it. What it leads to
+    /// stays the same even if a link on the URL path is replaced.
+    pub(super) fn real_path(&self, at: usize) -> Option<PathBuf> {
+        let next = self.places.partition_point(|place| place.first <= at);
+        let Place { url_len, real, .. } = self.places.get(next.checked_sub(1)?)?;
+        Some(match self.url(at).get(*url_len..)? {
+            // To join nothing would add a slash.
+            [] => real.clone(),
+            rest => real.join(OsStr::from_bytes(rest)),
+        })
+    }
+
+    /// Says where the entries from the next one on are.
+    fn set_place(&mut self, url_len: usize, real: PathBuf) {
+        let first = self.entries.len();
+        while self.places.pop_if(|place| place.first >= first).is_some() {}
+        self.places.push(Place { first, url_len, real });
     }
 
     /// The stat of an entry that is a file, by its place.
@@ -155,14 +187,17 @@ impl Walk {
         (kind, stat): (FileKind, FileStat),
         watch: Watch<'_>,
     ) {
+        let mut link = None;
         let what = match kind {
             FileKind::Special => return,
             FileKind::File => What::File(stat),
             FileKind::Directory => What::Directory,
             FileKind::Link => match follow(root, path, watch) {
-                Ok((FileKind::File, stat)) => What::File(stat),
-                Ok((FileKind::Directory, _)) => What::Directory,
-                Ok(_) => return,
+                Ok((FileKind::Special | FileKind::Link, ..)) => return,
+                Ok((kind, stat, real)) => {
+                    link = Some(real);
+                    if kind == FileKind::File { What::File(stat) } else { What::Directory }
+                }
                 Err(error) => match error.raw_os_error().map(Errno::from_raw) {
                     Some(Errno::EXDEV) => return self.links_out.push(path.to_owned()),
                     // Dangling, or a loop.
@@ -171,6 +206,21 @@ impl Walk {
                 },
             },
         };
+        let around = link.and_then(|real| {
+            let around = self.places.last().cloned();
+            let is_file = matches!(what, What::File(_));
+            // A slash at each end of the URL path of a directory, and one before a file's.
+            self.set_place(path.as_os_str().len() + if is_file { 1 } else { 2 }, real);
+            around
+        });
+        self.push_all(root, path, what, watch);
+        if let Some(Place { url_len, real, .. }) = around {
+            self.set_place(url_len, real);
+        }
+    }
+
+    /// Adds an entry, and what is in it if it is a directory.
+    fn push_all(&mut self, root: &Root, path: &Path, what: What, watch: Watch<'_>) {
         let is_directory = matches!(what, What::Directory);
         let at = self.entries.len();
         self.push(path, what);
@@ -195,22 +245,70 @@ impl Walk {
     }
 }
 
-/// What a link leads to; a file is watched, since the directory that it is in may not be walked.
-fn follow(root: &Root, path: &Path, watch: Watch<'_>) -> io::Result<(FileKind, FileStat)> {
+/// What a link leads to, and where that is; a file is watched, since the directory that it is in
+/// may not be walked.
+fn follow(root: &Root, path: &Path, watch: Watch<'_>) -> io::Result<(FileKind, FileStat, PathBuf)> {
     let found = root.look_beneath(path)?;
     let (kind, stat) = FileStat::of(&found)?;
     if kind == FileKind::File {
         watch(found.as_fd());
     }
-    Ok((kind, stat))
-}
-
-/// The path beneath the root of a decoded URL path.
-pub(super) fn path_of(url: &[u8]) -> &Path {
-    Path::new(OsStr::from_bytes(url.strip_prefix(b"/").unwrap_or(url)))
+    let real = root.path_of_opened(found.as_fd()).map_or_else(|| root.resolve(path), Ok)?;
+    Ok((kind, stat, real))
 }
 
 /// Dotfiles are not served, but for the one name that the web has agreed on (RFC 8615).
 fn is_hidden(name: &[u8]) -> bool {
     name.starts_with(b".") && name != b".well-known"
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::super::root::path_of;
+    use super::*;
+
+    #[test]
+    fn real_path_leads_over_no_link() {
+        let top = tempfile::tempdir().unwrap();
+        let real = |url: &str| {
+            let root = Root::new(top.path()).unwrap();
+            let walk = Walk::new(&root, 100, &mut |_| {}).unwrap();
+            let at = (0..walk.len()).find(|&at| walk.url(at) == url.as_bytes())?;
+            let real = walk.real_path(at).unwrap();
+            assert_eq!(root.resolve(path_of(url.as_bytes())).unwrap(), real, "{url}");
+            walk.file(at).map(|_| real.to_str().unwrap().to_owned())
+        };
+        fs::create_dir_all(top.path().join("..v1/inner")).unwrap();
+        for file in ["..v1/a", "..v1/inner/b", "plain", "zoo"] {
+            fs::write(top.path().join(file), file).unwrap();
+        }
+        for (link, target) in [
+            ("..data", "..v1"),
+            ("a", "..data/a"),
+            ("b", "..data/inner/b"),
+            ("linked", "..data"),
+            ("..v1/inner/file", "../a"),
+            ("..v1/inner/self", "."),
+            ("m-dangling", "nowhere"),
+            ("nested", "linked/inner"),
+        ] {
+            symlink(target, top.path().join(link)).unwrap();
+        }
+        for (url, path) in [
+            ("/a", "..v1/a"),
+            ("/b", "..v1/inner/b"),
+            ("/linked/a", "..v1/a"),
+            ("/linked/inner/b", "..v1/inner/b"),
+            ("/linked/inner/file", "..v1/a"),
+            ("/nested/b", "..v1/inner/b"),
+            ("/nested/file", "..v1/a"),
+            ("/plain", "plain"),
+            ("/zoo", "zoo"),
+        ] {
+            assert_eq!(real(url).as_deref(), Some(path), "{url}");
+        }
+    }
 }

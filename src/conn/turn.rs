@@ -96,19 +96,23 @@ pub trait Files {
 pub struct DiskRequest {
     /// Relative to the root; no link is on it.
     pub path: Vec<u8>,
+    /// Its URL path.
+    pub url: Vec<u8>,
     /// What the file was when it was compiled.
     pub stat: FileStat,
     /// What the root was, by device and inode.
     pub root: (u64, u64),
-    /// Whether another file in its place will do.
+    /// Whether what is there now under its URL path will do.
     pub accepts_another: bool,
 }
 
 impl DiskRequest {
     /// Becomes the request for a file.
     pub fn set(&mut self, file: DiskFile<'_>, root: (u64, u64), accepts_another: bool) {
-        self.path.clear();
-        self.path.extend_from_slice(file.path);
+        for (bytes, of_file) in [(&mut self.path, file.path), (&mut self.url, file.url)] {
+            bytes.clear();
+            bytes.extend_from_slice(of_file);
+        }
         (self.stat, self.root, self.accepts_another) = (file.stat, root, accepts_another);
     }
 

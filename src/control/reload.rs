@@ -20,6 +20,9 @@ use crate::site::Pass;
 const DEBOUNCE_MAX: Duration = Duration::from_secs(5);
 /// How much longer than a scan the pause before the next one without a notice is at least.
 const RESCAN_PAUSE: u32 = 20;
+/// A change waits for as long as the last scan took, from its end, unless that was a short one: the
+/// machine and its disk are left alone for half of the time.
+pub const SHORT_SCAN: Duration = Duration::from_millis(100);
 /// How often a directory is scanned that has lost its index: it may be another one, in which
 /// nothing is watched.
 const INDEX_LOSS_PAUSE: Duration = Duration::from_secs(1);
@@ -180,7 +183,9 @@ impl ReloadScheduler {
         let rescan_interval = self.pace.rescan_interval;
         self.rescan_at = match end {
             ScanEnd::Unchanged { .. } | ScanEnd::Published { .. } => {
-                (self.index_lost_since, self.changes_from) = (None, now + took);
+                let is_short = took <= SHORT_SCAN;
+                self.changes_from = if is_short { now } else { now + took };
+                self.index_lost_since = None;
                 now + rescan_interval.max(pause)
             }
             // What is wrong may be put right where nothing is watched.

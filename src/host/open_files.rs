@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use slab::Slab;
 
 use super::recency::RecencyQueue;
-use crate::compile::Root;
+use crate::compile::{Root, path_of};
 use crate::conn::{DiskRequest, Files, OpenError};
 use crate::response::Opened;
 use crate::site::{FileKind, FileStat};
@@ -54,20 +54,18 @@ impl OpenFiles {
     }
 
     fn open_anew(&mut self, request: &DiskRequest) -> Result<Opened, OpenError> {
-        let path = Path::new(OsStr::from_bytes(&request.path));
+        let accepts_another = request.accepts_another;
         let root = self.root(request)?;
-        let opened = match request.accepts_another {
-            true => root.open_beneath(path).map_err(failed)?,
-            false => root.open_resolved(path).map_err(|errno| match errno {
-                Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP => OpenError::Replaced,
-                errno => OpenError::Failed(errno.into()),
-            })?,
+        let opened = if accepts_another {
+            root.open_beneath(path_of(&request.url)).map_err(failed)?
+        } else {
+            root.open_resolved(Path::new(OsStr::from_bytes(&request.path))).map_err(replaced)?
         };
         let (kind, stat) = FileStat::of(&opened).map_err(failed)?;
-        if kind == FileKind::File && (request.accepts_another || stat.is_same_file(&request.stat)) {
+        if kind == FileKind::File && (accepts_another || stat.is_same_file(&request.stat)) {
             return Ok(Opened { file: Rc::new(opened), stat });
         }
-        if request.accepts_another { Err(failed(Errno::ENOENT)) } else { Err(OpenError::Replaced) }
+        Err(if accepts_another { failed(Errno::ENOENT) } else { OpenError::Replaced })
     }
 
     /// The root of a request's image; it is opened by its path when it is first asked for.
@@ -144,6 +142,14 @@ impl Files for OpenFiles {
             self.recency.put_last(key);
         }
         Ok(opened)
+    }
+}
+
+/// Why a file could not be opened where it was compiled.
+fn replaced(errno: Errno) -> OpenError {
+    match errno {
+        Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP => OpenError::Replaced,
+        errno => failed(errno),
     }
 }
 

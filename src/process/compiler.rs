@@ -26,7 +26,7 @@ use crate::site::{Extent, Former, Site};
 use super::clock::{boot_seconds, since_1970};
 use super::log::Log;
 use super::machine::Allowance;
-use super::watches::Watches;
+use super::watcher::Watcher;
 use super::{failed, wait};
 
 const DOORBELL: Token = Token(0);
@@ -67,9 +67,7 @@ pub(super) struct Compiler<'c> {
     former: Option<Former<'static>>,
     rules: Rules,
     scheduler: ReloadScheduler,
-    /// Those of the last scan that could read the directory, and those of a later one that could
-    /// not.
-    watches: Vec<Watches>,
+    watcher: Watcher,
     poll: Poll,
     /// When the published image was last known to be as the file system is, in a time since 1970.
     as_of: Duration,
@@ -108,7 +106,7 @@ impl<'c> Compiler<'c> {
             former: None,
             rules: args.allowance.rules(config),
             scheduler: ReloadScheduler::new(pace, Instant::now()),
-            watches: Vec::new(),
+            watcher: Watcher::new(config.watch),
             poll,
             as_of: Duration::ZERO,
             requests: board.reload_requests(),
@@ -179,10 +177,7 @@ impl<'c> Compiler<'c> {
     fn take_notice(&mut self, now: Instant) {
         let board = self.args.board;
         let stale_files = board.total(Counter::StaleFiles);
-        // Of all of them, so that no event stays.
-        let read = |is_changed, watches: &Watches| watches.read_events() || is_changed;
-        let is_changed = self.watches.iter().fold(false, read);
-        if is_changed || stale_files != self.stale_files {
+        if self.watcher.read_events() || stale_files != self.stale_files {
             self.stale_files = stale_files;
             self.scheduler.handle(Event::Changed, now);
         }
@@ -200,8 +195,8 @@ impl<'c> Compiler<'c> {
         let stale_files = self.args.board.total(Counter::StaleFiles);
         (self.requests, self.stale_files) = (requests, stale_files);
         let config = self.args.config;
-        let mut watches = Watches::new(config.watch);
-        watches.add_way(&config.root);
+        self.watcher.begin_walk(&self.poll, CHANGES)?;
+        self.watcher.add_way(&config.root);
         let former = self.former;
         self.memory.begin(self.args.allowance.arena_budget(former.as_ref()));
         let job = Job {
@@ -220,7 +215,7 @@ impl<'c> Compiler<'c> {
             .map_err(CompileError::Root);
         let mut is_changed = false;
         let outcome = {
-            let shared = RefCell::new(&mut watches);
+            let shared = RefCell::new(&mut self.watcher);
             let mut interrupt = || {
                 is_changed |= shared.borrow().read_events();
                 is_changed || self.args.board.reload_requests() != requests
@@ -231,7 +226,7 @@ impl<'c> Compiler<'c> {
                 compile(&root, &job, former, memory, &mut watch, &mut interrupt)
             })
         };
-        self.adopt_watches(watches, outcome.is_ok())?;
+        self.end_walk(outcome.is_ok());
         if is_changed {
             self.scheduler.handle(Event::Changed, Instant::now());
         }
@@ -258,13 +253,12 @@ impl<'c> Compiler<'c> {
         Ok(end)
     }
 
-    /// Replaces the watches of scans before, if the scan could read the directory.
-    fn adopt_watches(&mut self, watches: Watches, is_complete: bool) -> Result<(), Failure> {
-        watches.register(&self.poll, CHANGES)?;
-        let config = self.args.config;
-        let lack = watches.lack();
-        self.watches.truncate(if is_complete { 0 } else { 1 });
-        self.watches.push(watches);
+    /// Removes the watches of walks before, if this one could read the directory.
+    fn end_walk(&mut self, is_complete: bool) {
+        if is_complete {
+            self.watcher.end_walk();
+        }
+        let (config, lack) = (self.args.config, self.watcher.lack());
         if let Some(reason) = lack.filter(|_| config.watch && !self.has_said_lack) {
             self.has_said_lack = true;
             let rescan = humantime::format_duration(config.rescan_interval);
@@ -272,7 +266,6 @@ impl<'c> Compiler<'c> {
                 "some changes are noticed only every {rescan} (--rescan-interval): {reason}"
             ));
         }
-        Ok(())
     }
 
     /// Writes the index, publishes the image by one store, and retires what it does not name.

@@ -18,7 +18,7 @@ mod machine;
 mod master;
 mod usage;
 mod user;
-mod watches;
+mod watcher;
 pub mod worker;
 
 use std::ffi::CString;

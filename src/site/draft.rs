@@ -79,13 +79,21 @@ impl Draft {
                 record.body = U64::new(extent.offset);
                 births.body = U32::new(short(birth));
             }
-            Place::Disk(path, stat) => {
+            Place::Disk { url, path, stat } => {
                 record.flags |= Representation::ON_DISK;
                 record.body = U64::new(self.disks.len() as u64);
-                let path = self.text(path);
+                let range = self.text(url);
+                // Most files are where their URL path says.
+                let path = match url.strip_prefix(b"/") == Some(path) {
+                    true => {
+                        TextRange { start: range.start + U32::new(1), len: range.len - U16::new(1) }
+                    }
+                    false => self.text(path),
+                };
+                let url = range;
                 let device = U64::new(stat.identity().0);
                 let stat = self.stat(stat);
-                self.disks.push(DiskRecord { path, device, stat, ..DiskRecord::default() });
+                self.disks.push(DiskRecord { path, url, device, stat, ..DiskRecord::default() });
             }
         }
         Form { record, births }

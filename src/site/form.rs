@@ -20,8 +20,15 @@ pub struct Form {
 pub enum Place<'p> {
     /// In the arena, named first by this generation.
     Memory(Extent, u64),
-    /// In the file system, at this path beneath the root that leads over no symbolic link.
-    Disk(&'p [u8], &'p FileStat),
+    /// In the file system.
+    Disk {
+        /// Its URL path.
+        url: &'p [u8],
+        /// Its path beneath the root, which leads over no symbolic link.
+        path: &'p [u8],
+        /// What it was when it was compiled.
+        stat: &'p FileStat,
+    },
 }
 
 impl Form {

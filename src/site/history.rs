@@ -2,8 +2,8 @@
 //! read, and since when its bytes are in the arena.
 
 use super::index::{HistoryIndex, Index};
-use super::layout::{Representation, Target};
-use super::{DiskFile, Extent, FileStat, Form, Site, body_of, head_of};
+use super::layout::Target;
+use super::{Extent, FileStat, Form, Site, body_of, head_of};
 use crate::http::etag::ETag;
 
 /// The image that was published before, as the compiler reads it.
@@ -117,14 +117,6 @@ impl<'m> Former<'m> {
         let first = self.files().checked_sub(self.retained())?;
         let at = number.checked_sub(first)?;
         self.history.retained.get(at as usize).map(|record| record.since.get())
-    }
-
-    /// Where a file on disk is.
-    pub fn disk_file(&self, file: FormerFile) -> Option<DiskFile<'m>> {
-        let record = file.form.record;
-        let disk = self.site.index.disk(record.body.get())?;
-        let path = self.site.index.text(disk.path)?;
-        record.has(Representation::ON_DISK).then_some(DiskFile { path, stat: file.stat })
     }
 
     /// The bytes of an extent.

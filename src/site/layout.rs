@@ -175,7 +175,9 @@ impl Representation {
 pub(super) struct DiskRecord {
     /// Relative to the root, without a symbolic link in it.
     pub(super) path: TextRange,
-    pub(super) reserved: U16,
+    /// Its own URL path, which links may lead over.
+    pub(super) url: TextRange,
+    pub(super) reserved: U32,
     pub(super) device: U64,
     pub(super) stat: StatRecord,
 }

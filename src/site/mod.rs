@@ -24,7 +24,7 @@ pub use form::{Form, Place};
 pub use history::{Former, FormerFile, FormerVariant};
 pub use index::ImageError;
 use index::Index;
-use layout::{Header, Representation, Target};
+use layout::{DiskRecord, Header, Representation, Target, TextRange};
 
 /// A range of the arena, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -113,6 +113,8 @@ pub enum Content<'s> {
 pub struct DiskFile<'s> {
     /// Relative to the root; no symbolic link is on it.
     pub path: &'s [u8],
+    /// Its URL path: what is there now, if the path leads nowhere any more.
+    pub url: &'s [u8],
     /// What the file was.
     pub stat: FileStat,
 }
@@ -246,10 +248,13 @@ impl<'s> Selected<'s> {
     fn disk_file(&self) -> DiskFile<'s> {
         let index = &self.asset.site.index;
         let disk = index.disk(self.sent.body.get());
-        let path = disk.and_then(|disk| index.text(disk.path)).unwrap_or_default();
+        let text = |range: fn(&DiskRecord) -> TextRange| {
+            disk.and_then(|disk| index.text(range(disk))).unwrap_or_default()
+        };
+        let (path, url) = (text(|disk| disk.path), text(|disk| disk.url));
         let stat = disk
             .map(|disk| FileStat::from_record(&disk.stat, disk.device.get(), self.sent.size.get()));
-        DiskFile { path, stat: stat.unwrap_or_default() }
+        DiskFile { path, url, stat: stat.unwrap_or_default() }
     }
 
     /// The 200 head but for what the moment adds, if the body is in memory.

@@ -1,7 +1,9 @@
 //! Requests across reloads: each is answered from one site image, and none from an older one.
 
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
+use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -94,4 +96,23 @@ fn on_the_way_out_too_the_newest_version_is_what_is_seen() {
     assert_eq!((answer.text(), answer.field("Connection")), ("2", Some("close")));
     tine.signal(Signal::SIGTERM);
     assert_eq!(tine.wait().code(), Some(1));
+}
+
+#[test]
+fn file_on_disk_is_found_by_its_url_path_while_the_new_site_is_refused() {
+    let folder = Folder::new(&[("..1/index.html", b"1"), ("..1/large", &[1; 100])]);
+    let data = folder.join("..data");
+    flip(&data, "..1");
+    for name in ["index.html", "large"] {
+        symlink(format!("..data/{name}"), folder.join(name)).unwrap();
+    }
+    let tine = Tine::serve(&folder, &["--memory-file-max", "10", "--open-files-max", "0"]);
+    assert_eq!(tine.get("/large").body, [1; 100]);
+    folder.write("..2/large", &[2; 100]);
+    flip(&data, "..2");
+    fs::remove_dir_all(folder.join("..1")).unwrap();
+    tine.wait_for_line("index.html is gone; what there was is served");
+    let answer = tine.get("/large");
+    assert_eq!((answer.status(), answer.body), (200, vec![2; 100]));
+    assert_eq!(tine.get("/").text(), "1");
 }

@@ -40,7 +40,7 @@ fn add_form(
     let stat = file.stat(spec.body.len());
     let etag = spec.digest.map(|digest| ETag::from_digest(&digest));
     let place = if spec.is_on_disk {
-        Place::Disk(path, &stat)
+        Place::Disk { url: path, path: &file.real_path(path), stat: &stat }
     } else {
         Place::Memory(body, spec.births.0.into())
     };
@@ -108,8 +108,10 @@ impl Written<'_> {
                 assert!(matches!(bare, Some(Route::Directory)));
                 paths.push(directory);
             }
-            for path in paths {
-                let Some(Route::Asset(asset)) = site.lookup(&path) else { panic!("no {path:?}") };
+            for requested in paths {
+                let Some(Route::Asset(asset)) = site.lookup(&requested) else {
+                    panic!("no {requested:?}")
+                };
                 let places = &self.places[number];
                 self.check_form(site, &asset.identity(), file, &file.form, places[0], &path);
                 assert_eq!(asset.identity().varies(), file.codings != 0);
@@ -154,7 +156,8 @@ impl Written<'_> {
                 assert_eq!((extent, site.bytes(extent)), (body, Some(&spec.body[..])));
             }
             Content::Disk(disk) => {
-                assert!(spec.is_on_disk && disk.path.starts_with(path));
+                assert!(spec.is_on_disk);
+                assert_eq!((disk.url, disk.path), (path, &file.real_path(path)[..]));
                 assert_eq!(disk.stat, file.stat(spec.body.len()));
             }
         }
@@ -172,8 +175,6 @@ impl Written<'_> {
             assert_eq!(found.stat, file.stat(file.form.body.len()));
             assert_eq!(former.retained_since(found.number), file.retained_since);
             assert_eq!(former.media_type(found), MEDIA[file.media]);
-            let disk = former.disk_file(found).map(|disk| disk.path.to_owned());
-            assert_eq!(disk, file.form.is_on_disk.then(|| file.path(number)));
             check_former_form(&found.form, &file.form, self.places[number][0]);
             let variants: Vec<_> = former.variants(found).collect();
             assert_eq!(variants.len(), self.places[number].len() - 1);

@@ -109,6 +109,11 @@ impl FileSpec {
         [&start, &self.name[..], end].concat()
     }
 
+    /// The path beneath the root: that of the URL, or where a link on that leads to.
+    pub fn real_path(&self, url: &[u8]) -> Vec<u8> {
+        if self.is_index { url[1..].to_owned() } else { [b"linked", url].concat() }
+    }
+
     pub fn stat(&self, size: usize) -> FileStat {
         let mut stat = nix::sys::stat::stat("/").unwrap();
         let (device, inode, second, nanos) = self.stat;

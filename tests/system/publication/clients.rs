@@ -19,8 +19,10 @@ use super::observations::{Observations, Received};
 pub struct Connection {
     stream: TcpStream,
     pub port: u16,
-    /// Bytes received and not used yet.
-    pending: Vec<u8>,
+    /// Its first `received` bytes were received and are not used yet. It is not made shorter, since
+    /// to make it longer again takes time that the server lacks.
+    buffer: Vec<u8>,
+    received: usize,
 }
 
 pub struct Response {
@@ -57,7 +59,7 @@ impl Connection {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
-        Ok(Self { port: stream.local_addr()?.port(), stream, pending: Vec::new() })
+        Ok(Self { port: stream.local_addr()?.port(), stream, buffer: Vec::new(), received: 0 })
     }
 
     /// Sends one request for each file at once.
@@ -69,21 +71,24 @@ impl Connection {
     pub fn receive(&mut self, pace: Pace, rng: &mut Rng) -> io::Result<Response> {
         let mut searched = 0;
         let head_len = loop {
-            let end = self.pending[searched..].windows(4).position(|four| four == b"\r\n\r\n");
+            let unsearched = &self.buffer[searched..self.received];
+            let end = unsearched.windows(4).position(|four| four == b"\r\n\r\n");
             if let Some(at) = end {
                 break searched + at + 4;
             }
-            searched = self.pending.len().saturating_sub(3);
+            searched = self.received.saturating_sub(3);
             self.read_more(pace, rng)?;
         };
-        let head = String::from_utf8_lossy(&self.pending[..head_len]).into_owned();
+        let head = String::from_utf8_lossy(&self.buffer[..head_len]).into_owned();
         let length = field(&head, "Content-Length").and_then(|length| length.parse().ok());
         let length: usize = length.ok_or_else(|| io::Error::other(format!("no length: {head}")))?;
-        while self.pending.len() < head_len + length {
+        let end = head_len + length;
+        while self.received < end {
             self.read_more(pace, rng)?;
         }
-        let rest = self.pending.split_off(head_len + length);
-        let body = std::mem::replace(&mut self.pending, rest).split_off(head_len);
+        let body = self.buffer[head_len..end].to_owned();
+        self.buffer.copy_within(end..self.received, 0);
+        self.received -= end;
         Ok(Response { head, body })
     }
 
@@ -91,19 +96,18 @@ impl Connection {
         if pace.pause_max > Duration::ZERO {
             pass(pace.pause_max.mul_f64(rng.f64()));
         }
-        let len = self.pending.len();
-        self.pending.resize(len + pace.step, 0);
+        let end = self.received + pace.step;
+        if self.buffer.len() < end {
+            self.buffer.resize(end, 0);
+        }
         let read = loop {
-            match self.stream.read(&mut self.pending[len..]) {
+            match self.stream.read(&mut self.buffer[self.received..end]) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                other => break other,
+                other => break other?,
             }
         };
-        self.pending.truncate(len + read.as_ref().copied().unwrap_or(0));
-        match read? {
-            0 => Err(ErrorKind::UnexpectedEof.into()),
-            _ => Ok(()),
-        }
+        self.received += read;
+        if read == 0 { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
     }
 }
 

@@ -1,8 +1,11 @@
-//! What is watched for changes (inotify(7)): every folder of the site, the files that links lead
-//! to, and what leads to the root. It tells that something has changed, and not what: whoever looks
-//! then finds out.
+//! Watches for changes (inotify(7)): in every directory of the site, of the files that links lead
+//! to, and on the path to the root. An event says that something has changed, and not what: a scan
+//! finds out.
 //!
-//! Watches are by inode, and so they are made before a folder is read and belong to one generation.
+//! There is one inotify instance for as long as the compiler lives. Each walk of the directory adds
+//! its watches before it reads; those that a complete walk did not add again are removed after it.
+//! An instance for each walk would need no such accounts, but to close one waits for a grace period
+//! of the kernel, 5 to 16 ms, before the next scan can begin.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -23,27 +26,72 @@ use super::failed;
 /// Most links that the way to the root may have (path_resolution(7)).
 const LINKS_MAX: usize = 40;
 
-/// Watches of one generation.
-pub(super) struct Watches {
-    /// None if nothing is to be watched, or nothing can be.
+/// What is watched.
+pub(super) struct Watcher {
+    /// Whether anything is to be watched.
+    is_wanted: bool,
+    /// `None` before the first walk, and if nothing is or can be watched.
     inotify: Option<Inotify>,
-    /// Folders outside the site in which only some names matter.
-    way: HashMap<WatchDescriptor, Vec<OsString>>,
+    watched: HashMap<WatchDescriptor, Watched>,
+    /// The number of the last walk that began.
+    walk: u64,
     /// Why not everything is watched.
     lack: Option<&'static str>,
 }
 
-impl Watches {
-    /// Watches nothing as yet, or never.
+/// What an event of a watch may be about.
+struct Watched {
+    /// The walk that has added it last.
+    walk: u64,
+    names: Names,
+}
+
+enum Names {
+    /// All that is in a directory of the site, or a file.
+    All,
+    /// Some names in a directory outside of the site.
+    Some(Vec<OsString>),
+}
+
+impl Watcher {
+    /// Watches nothing before the first walk, or never.
     pub(super) fn new(is_wanted: bool) -> Self {
-        let mut watches = Self { inotify: None, way: HashMap::new(), lack: None };
-        if is_wanted {
+        Self { is_wanted, inotify: None, watched: HashMap::new(), walk: 0, lack: None }
+    }
+
+    /// Begins a walk: what is added from now on replaces what there is, once the walk is complete.
+    ///
+    /// # Errors
+    /// If the poll cannot take the instance.
+    pub(super) fn begin_walk(&mut self, poll: &Poll, token: Token) -> Result<(), Failure> {
+        (self.walk, self.lack) = (self.walk + 1, None);
+        if self.is_wanted && self.inotify.is_none() {
             match Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC) {
-                Ok(inotify) => watches.inotify = Some(inotify),
-                Err(errno) => watches.lack = Some(reason(errno)),
+                Ok(inotify) => {
+                    poll.registry()
+                        .register(
+                            &mut SourceFd(&inotify.as_fd().as_raw_fd()),
+                            token,
+                            Interest::READABLE,
+                        )
+                        .map_err(failed("cannot watch for changes"))?;
+                    self.inotify = Some(inotify);
+                }
+                Err(errno) => self.lack = Some(reason(errno)),
             }
         }
-        watches
+        Ok(())
+    }
+
+    /// Ends a walk that was complete: what it did not add is not watched any more.
+    pub(super) fn end_walk(&mut self) {
+        let Some(inotify) = &self.inotify else { return };
+        let walk = self.walk;
+        let outdated = self.watched.extract_if(|_, watched| watched.walk != walk);
+        for (watch, _) in outdated {
+            // One whose directory is gone has ended by itself (EINVAL).
+            let _ = inotify.rm_watch(watch);
+        }
     }
 
     /// Why some changes will not be noticed.
@@ -80,8 +128,11 @@ impl Watches {
 
     fn add_name(&mut self, folder: &Path, name: &OsStr) {
         let flags = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_DELETE | AddWatchFlags::IN_MOVE;
-        if let Some(watch) = self.add(folder, flags) {
-            self.way.entry(watch).or_default().push(name.to_owned());
+        let Some(watch) = self.add(folder, flags) else { return };
+        match self.watched.get_mut(&watch).filter(|watched| watched.walk == self.walk) {
+            Some(Watched { names: Names::Some(names), .. }) => names.push(name.to_owned()),
+            Some(Watched { names: Names::All, .. }) => {}
+            None => self.set(watch, Names::Some(vec![name.to_owned()])),
         }
     }
 
@@ -98,10 +149,14 @@ impl Watches {
         // There is no call that takes a descriptor; this is the path of one.
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
         if let Some(watch) = self.add(Path::new(&path), flags) {
-            self.way.remove(&watch);
+            self.set(watch, Names::All);
         } else if !Path::new("/proc/self/fd").exists() {
             self.lack = Some("/proc is not there, and what is in the folder is watched by it");
         }
+    }
+
+    fn set(&mut self, watch: WatchDescriptor, names: Names) {
+        self.watched.insert(watch, Watched { walk: self.walk, names });
     }
 
     fn add(&mut self, path: &Path, flags: AddWatchFlags) -> Option<WatchDescriptor> {
@@ -117,14 +172,6 @@ impl Watches {
         None
     }
 
-    /// Has the poll say when something has changed.
-    pub(super) fn register(&self, poll: &Poll, token: Token) -> Result<(), Failure> {
-        let Some(inotify) = &self.inotify else { return Ok(()) };
-        poll.registry()
-            .register(&mut SourceFd(&inotify.as_fd().as_raw_fd()), token, Interest::READABLE)
-            .map_err(failed("cannot watch for changes"))
-    }
-
     /// Reads all events that have come; whether one of them is a change of the site.
     pub(super) fn read_events(&self) -> bool {
         let Some(inotify) = &self.inotify else { return false };
@@ -135,11 +182,17 @@ impl Watches {
         is_changed
     }
 
-    /// Events that were lost matter too: they come with no watch.
     fn matters(&self, event: &InotifyEvent) -> bool {
-        let Some(names) = self.way.get(&event.wd) else { return true };
-        // A watch that ends, as the folder does.
-        event.name.as_ref().is_none_or(|name| names.contains(name))
+        if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
+            return true;
+        }
+        match self.watched.get(&event.wd).map(|watched| &watched.names) {
+            Some(Names::All) => true,
+            // An event without a name is about the directory itself, as when it is removed.
+            Some(Names::Some(names)) => event.name.as_ref().is_none_or(|name| names.contains(name)),
+            // It was removed, as the last event of a watch says.
+            None => false,
+        }
     }
 }
 
