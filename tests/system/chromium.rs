@@ -81,18 +81,18 @@ impl Chromium {
             is_patient: false,
             _profile: profile,
         };
-        let target = chromium.call("Target.createTarget", json!({"url": "about:blank"}));
+        let target = chromium.call("Target.createTarget", &json!({"url": "about:blank"}));
         let attach = json!({"targetId": target["targetId"], "flatten": true});
-        let attached = chromium.call("Target.attachToTarget", attach);
+        let attached = chromium.call("Target.attachToTarget", &attach);
         attached["sessionId"].as_str().unwrap().clone_into(&mut chromium.session);
         for domain in ["Page", "Network", "Runtime", "Log"] {
-            chromium.call(&format!("{domain}.enable"), json!({}));
+            chromium.call(&format!("{domain}.enable"), &json!({}));
         }
         chromium
     }
 
     /// Asks for something and waits for the answer.
-    fn call(&mut self, method: &str, params: Value) -> Value {
+    fn call(&mut self, method: &str, params: &Value) -> Value {
         self.calls += 1;
         let id = self.calls;
         let mut message = json!({"id": id, "method": method, "params": params});
@@ -120,7 +120,7 @@ impl Chromium {
     }
 
     /// Does something that loads a page, and waits until that is there with all its parts.
-    fn load(&mut self, method: &str, params: Value) {
+    fn load(&mut self, method: &str, params: &Value) {
         self.events.clear();
         self.call(method, params);
         let is_loaded = |event: &Value| event["method"] == "Page.loadEventFired";
@@ -131,29 +131,29 @@ impl Chromium {
     }
 
     pub fn navigate(&mut self, url: &str) {
-        self.load("Page.navigate", json!({"url": url}));
+        self.load("Page.navigate", &json!({"url": url}));
     }
 
     /// Pretends to be a screen of that width, in CSS pixels, of somebody who likes that scheme.
     pub fn look_like(&mut self, scheme: &str, width: u32) {
         let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
-        self.call("Emulation.setEmulatedMedia", json!({"features": features}));
+        self.call("Emulation.setEmulatedMedia", &json!({"features": features}));
         let metrics =
             json!({"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600});
-        self.call("Emulation.setDeviceMetricsOverride", metrics);
+        self.call("Emulation.setDeviceMetricsOverride", &metrics);
     }
 
     pub fn without_scripts(&mut self) {
-        self.call("Emulation.setScriptExecutionDisabled", json!({"value": true}));
+        self.call("Emulation.setScriptExecutionDisabled", &json!({"value": true}));
     }
 
     /// What an element shows, also where no script may run; nothing while a page is being left.
     pub fn text_of(&mut self, selector: &str) -> String {
         self.is_patient = true;
-        let document = self.call("DOM.getDocument", json!({}));
+        let document = self.call("DOM.getDocument", &json!({}));
         let root = &document["root"]["nodeId"];
-        let found = self.call("DOM.querySelector", json!({"nodeId": root, "selector": selector}));
-        let html = self.call("DOM.getOuterHTML", json!({"nodeId": found["nodeId"]}));
+        let found = self.call("DOM.querySelector", &json!({"nodeId": root, "selector": selector}));
+        let html = self.call("DOM.getOuterHTML", &json!({"nodeId": found["nodeId"]}));
         self.is_patient = false;
         let html = html["outerHTML"].as_str().unwrap_or_default().replace("<dd>", "\n");
         // The tags are taken out; what stands between them is left.
@@ -161,7 +161,7 @@ impl Chromium {
     }
 
     pub fn reload_without_cache(&mut self) {
-        self.load("Page.reload", json!({"ignoreCache": true}));
+        self.load("Page.reload", &json!({"ignoreCache": true}));
     }
 
     /// The value of an expression, or of the promise that it is.
@@ -169,7 +169,7 @@ impl Chromium {
         let params = json!({
             "expression": expression, "awaitPromise": true, "returnByValue": true
         });
-        let mut answer = self.call("Runtime.evaluate", params);
+        let mut answer = self.call("Runtime.evaluate", &params);
         let is_well = answer["exceptionDetails"].is_null();
         assert!(is_well || self.is_patient, "{expression}: {answer}");
         answer["result"]["value"].take()

@@ -88,8 +88,8 @@ impl Count {
                     (self.newest.load(Ordering::Relaxed) >= version).then(|| changed.elapsed())
                 })
             };
-            let times = (1..=versions).map(wait).collect();
-            times
+
+            (1..=versions).map(wait).collect()
         })
     }
 

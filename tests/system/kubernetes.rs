@@ -231,7 +231,7 @@ fn manifests_and_program_agree() {
         let grace = Duration::from_secs(pod["terminationGracePeriodSeconds"].as_u64().unwrap());
         let needed = config.shutdown_delay + config.drain_timeout + Duration::from_secs(3);
         assert!(needed <= grace && !config.shutdown_delay.is_zero(), "{needed:?} of {grace:?}");
-        assert_eq!(config.workers.map(|workers| workers.get()), Some(2));
+        assert_eq!(config.workers.map(std::num::NonZero::get), Some(2));
 
         let ports = &container["ports"];
         assert_eq!((&ports[0]["name"], &ports[0]["containerPort"]), (&"http".into(), &PORT.into()));

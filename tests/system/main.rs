@@ -28,6 +28,7 @@ mod podman;
 mod pods;
 mod publication;
 mod rollouts;
+mod shared_memory;
 mod smuggling;
 mod versions;
 

@@ -147,7 +147,7 @@ fn behind_nginx_with_a_pool_of_connections() {
     // An nginx that reads its configuration anew closes what its clients keep: that is not ours.
     let keeps_none = |_| false;
     count.beside(proxy.address, (first, ROLLOUTS), serve, keeps_none, |servers| {
-        proxy.reload_nginx(&nginx_for(servers))
+        proxy.reload_nginx(&nginx_for(servers));
     });
     count.check("nginx");
 }
@@ -209,7 +209,7 @@ impl Slots {
 
 /// Every other client keeps its connection.
 pub fn half_keep(number: usize) -> bool {
-    number % 2 == 0
+    number.is_multiple_of(2)
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub fn processes_named(master: Pid, comm: &str) -> Vec<Pid> {
 pub fn client_ports(pid: Pid, server: SocketAddr) -> BTreeSet<u16> {
     let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();
     let targets = entries.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
-    let inode = |target: std::path::PathBuf| {
+    let inode = |target: PathBuf| {
         Some(target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())
     };
     let inodes: HashSet<String> = targets.filter_map(inode).collect();
