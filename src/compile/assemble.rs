@@ -9,6 +9,7 @@ use super::retention::Retention;
 use super::root::{Root, path_of};
 use super::walk::{Walk, What};
 use super::{CompileError, Compiled, Interrupt, Job, Rules, SiteMemory, Unstable, is_of_disk};
+use crate::control::space::PACKED_MAX;
 use crate::site::{
     About, Draft, DraftError, FileKind, FileStat, Form, Former, FormerFile, Probe, media,
 };
@@ -283,10 +284,10 @@ impl<'a> Assembly<'a> {
         }
     }
 
-    /// What a body costs with its head, in bytes: the pages that nothing else fits on count whole.
+    /// What a body costs with its head, in bytes: all of its pages if it has a run of its own.
     pub(super) fn cost(&self, body: u64) -> u64 {
-        let page = self.memory.page_size();
-        let pages = if 2 * body > page { body.next_multiple_of(page) } else { body };
+        let is_packed = body <= PACKED_MAX;
+        let pages = if is_packed { body } else { body.next_multiple_of(self.memory.page_size()) };
         pages.saturating_add(HEAD)
     }
 

@@ -86,7 +86,7 @@ impl SiteMemory {
     }
 
     /// Begins an image: while its bodies and heads are written, at most `bytes` of the arena may be
-    /// allocated. If small extents have become scattered, this image moves some of them
+    /// allocated. If packed extents have become scattered, this image moves some of them
     /// ([`SiteMemory::is_to_move`]).
     pub fn begin(&mut self, bytes: u64) {
         debug_assert!(self.new.is_empty(), "an image was neither published nor abandoned");
@@ -104,12 +104,10 @@ impl SiteMemory {
 
     /// Writes a body or a head; `None` if there is no room within the budget.
     pub fn put(&mut self, bytes: &[u8]) -> Option<Extent> {
-        let len = bytes.len() as u64;
-        let extent = match len {
-            0 => return Some(Extent::default()),
-            _ if len < self.page_size => self.space.allocate_small(len)?,
-            _ => self.space.allocate(len, 1)?,
-        };
+        if bytes.is_empty() {
+            return Some(Extent::default());
+        }
+        let extent = self.space.allocate_packed(bytes.len() as u64)?;
         self.write(extent, |out| out.copy_from_slice(bytes))
     }
 

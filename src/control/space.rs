@@ -5,60 +5,30 @@
 //! allocated again only after that: **a page once written is never written again before it was
 //! punched, not even its slack**, because a socket may still hold the page itself.
 //!
-//! An extent of a page or more has a run of pages of its own. Smaller ones of one generation share
-//! pages, and none of them crosses a page boundary.
+//! A long extent has a run of pages of its own. Those of up to [`PACKED_MAX`] bytes of one
+//! generation are packed: each begins where the one before ends, and shares that page with it.
 
 mod bitmap;
 mod fragmentation;
 mod recovery;
+mod run;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-
-use bitmap::{Bitmap, index};
+use std::collections::HashSet;
+use std::ops::Range;
 
 use crate::site::Extent;
+use bitmap::{Bitmap, index};
+pub use run::PageRun;
+
+/// Longest extent that is packed, in bytes. The end of a longer one leaves little of a page unused,
+/// and while it is sent it should keep no page of others.
+pub const PACKED_MAX: u64 = 64 * 1024;
 
 /// Search hints are kept for runs of up to this many pages: 1 MiB of pages of 4 KiB, the default
 /// of `--memory-file-max`.
 const HINTS: usize = 256;
-
-/// A range of pages in the arena.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PageRun {
-    /// The first page.
-    pub first: u64,
-    /// The number of pages. An empty run overlaps nothing.
-    pub count: u64,
-}
-
-impl PageRun {
-    /// Returns the pages that an extent touches.
-    pub fn of(extent: Extent, page_size: u64) -> Self {
-        let first = extent.offset / page_size;
-        if extent.len == 0 {
-            return Self { first, count: 0 };
-        }
-        let last = extent.offset.saturating_add(extent.len - 1) / page_size;
-        Self { first, count: last - first + 1 }
-    }
-
-    /// Whether the two runs have a page in common.
-    pub fn overlaps(self, other: Self) -> bool {
-        self.first.max(other.first) < self.end().min(other.end())
-    }
-
-    /// Cuts the run into pieces of at most `max` pages.
-    pub fn pieces(self, max: u64) -> impl Iterator<Item = Self> {
-        let starts = (0..self.count.div_ceil(max)).map(move |piece| self.first + piece * max);
-        starts.map(move |first| Self { first, count: max.min(self.end() - first) })
-    }
-
-    fn end(self) -> u64 {
-        self.first.saturating_add(self.count)
-    }
-}
 
 /// The outcome of [`Space::release`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,8 +63,8 @@ struct Retired {
 struct Page {
     /// The live and retired extents that touch the page.
     unreleased: u32,
-    /// The live bytes of small extents.
-    small_bytes: u32,
+    /// The live bytes of packed extents.
+    packed_bytes: u32,
 }
 
 /// The allocator of the arena.
@@ -108,24 +78,23 @@ pub struct Space {
     allocated_count: u64,
     /// The allocated pages on which nothing unreleased is left.
     punchable: Bitmap,
-    /// The pages that small extents share.
+    /// The pages of packed extents.
     shared: Bitmap,
     marked: Bitmap,
     /// Grows to the highest page that was ever allocated.
     pages: Vec<Page>,
     /// `hints[n - 1]`: no run of n free pages begins below.
     hints: Vec<u64>,
-    /// Shared pages that are not published yet, with the bytes that were handed out.
-    open: BTreeMap<u64, u64>,
-    /// The same pages by the bytes that are left.
-    room: BTreeSet<(u64, u64)>,
+    /// Where the next packed extent begins, and where the pages end that were taken for it and are
+    /// not published yet: less than a page, in bytes.
+    open: Option<Range<u64>>,
     retired: Vec<Retired>,
     /// The pages of live extents that have a run of their own.
     own_pages: u64,
     /// The shared pages with live bytes.
     shared_pages: u64,
-    /// The number of live small extents of each length.
-    small_lengths: Vec<u64>,
+    /// The bytes of all live packed extents.
+    packed_bytes: u64,
     /// The live extents. Filled in debug builds only.
     live: HashSet<Extent>,
 }
@@ -145,12 +114,11 @@ impl Space {
             marked: Bitmap::default(),
             pages: Vec::new(),
             hints: vec![0; HINTS],
-            open: BTreeMap::new(),
-            room: BTreeSet::new(),
+            open: None,
             retired: Vec::new(),
             own_pages: 0,
             shared_pages: 0,
-            small_lengths: vec![0; index(page_size)],
+            packed_bytes: 0,
             live: HashSet::new(),
         }
     }
@@ -167,35 +135,45 @@ impl Space {
         Some(extent)
     }
 
-    /// Allocates `len` bytes without alignment on a page that is shared with other extents of less
-    /// than a page allocated since the last [`Self::close_shared`]. Best fit over the open pages,
-    /// so a caller that allocates longer extents first wastes less. Larger lengths get a run of
-    /// their own.
-    pub fn allocate_small(&mut self, len: u64) -> Option<Extent> {
-        if len == 0 || len >= self.page_size {
+    /// Allocates `len` bytes without alignment, after what was packed since the last
+    /// [`Self::close_shared`]. More than [`PACKED_MAX`] bytes get a run of their own.
+    pub fn allocate_packed(&mut self, len: u64) -> Option<Extent> {
+        if len == 0 || len > PACKED_MAX {
             return self.allocate(len, 1);
         }
-        let page = if let Some(&(room, page)) = self.room.range((len, 0)..).next() {
-            self.room.remove(&(room, page));
-            page
-        } else {
-            let run = self.take_run(1, 1)?;
-            self.shared.set(run);
-            run.first
+        let Range { start, end } = match self.open.clone().and_then(|open| self.extend(open, len)) {
+            Some(open) => open,
+            None => {
+                let run = self.take_run(len.div_ceil(self.page_size), 1)?;
+                self.shared.set(run);
+                run.first * self.page_size..run.end() * self.page_size
+            }
         };
-        let used = self.open.entry(page).or_insert(0);
-        let extent = Extent { offset: page * self.page_size + *used, len };
-        *used += len;
-        self.room.insert((self.page_size - *used, page));
+        let extent = Extent { offset: start, len };
+        self.open = Some(start + len..end);
         self.add(extent);
         Some(extent)
+    }
+
+    /// Takes the pages that `len` bytes from the start of the open range on lack, if they are free.
+    fn extend(&mut self, Range { start, end }: Range<u64>, len: u64) -> Option<Range<u64>> {
+        let lack = (start + len).saturating_sub(end);
+        let run = PageRun { first: end / self.page_size, count: lack.div_ceil(self.page_size) };
+        let is_free = run.count <= self.available_pages()
+            && run.end() <= self.page_count
+            && !self.allocated.intersects(run);
+        if !is_free {
+            return None;
+        }
+        self.take(run);
+        self.shared.set(run);
+        Some(start..run.end() * self.page_size)
     }
 
     /// Closes the shared pages, which are about to be published: nothing is added to them any more.
     /// Ends the marks of [`Self::mark_sparse`].
     pub fn close_shared(&mut self) {
-        self.open.clear();
-        self.room.clear();
+        self.open = None;
         self.marked = Bitmap::default();
     }
 
@@ -304,14 +282,28 @@ impl Space {
             self.hints[hint] = first;
         }
         let run = PageRun { first, count };
-        self.allocated.set(run);
-        self.allocated_count += count;
+        self.take(run);
         Some(run)
     }
 
-    /// Whether the extent is on a shared page.
-    fn is_small(&self, extent: Extent) -> bool {
-        extent.len < self.page_size && self.shared.contains(extent.offset / self.page_size)
+    fn take(&mut self, run: PageRun) {
+        self.allocated.set(run);
+        self.allocated_count += run.count;
+    }
+
+    fn is_packed(&self, extent: Extent) -> bool {
+        extent.len <= PACKED_MAX && self.shared.contains(extent.offset / self.page_size)
+    }
+
+    /// The pages of an extent, each with how many of its bytes are there.
+    fn parts(&self, extent: Extent) -> impl Iterator<Item = (usize, u32)> + use<> {
+        let (page_size, end) = (self.page_size, extent.offset + extent.len);
+        let run = PageRun::of(extent, page_size);
+        (run.first..run.end()).map(move |page| {
+            let first = extent.offset.max(page * page_size);
+            let bytes = end.min((page + 1) * page_size) - first;
+            (index(page), u32::try_from(bytes).expect("a page has less than 4 GiB"))
+        })
     }
 
     /// Counts a new live extent.
@@ -327,11 +319,12 @@ impl Space {
         for page in run.first..run.end() {
             self.pages[index(page)].unreleased += 1;
         }
-        if self.is_small(extent) {
-            let page = &mut self.pages[index(run.first)];
-            self.shared_pages += u64::from(page.small_bytes == 0);
-            page.small_bytes += small(extent);
-            self.small_lengths[index(extent.len)] += 1;
+        if self.is_packed(extent) {
+            for (page, bytes) in self.parts(extent) {
+                self.shared_pages += u64::from(self.pages[page].packed_bytes == 0);
+                self.pages[page].packed_bytes += bytes;
+            }
+            self.packed_bytes += extent.len;
         } else {
             self.own_pages += run.count;
         }
@@ -346,14 +339,14 @@ impl Space {
             let is_live = self.live.remove(&extent);
             debug_assert!(is_live, "{extent:?} is not live");
         }
-        let run = PageRun::of(extent, self.page_size);
-        if self.is_small(extent) {
-            let page = &mut self.pages[index(run.first)];
-            page.small_bytes -= small(extent);
-            self.shared_pages -= u64::from(page.small_bytes == 0);
-            self.small_lengths[index(extent.len)] -= 1;
+        if self.is_packed(extent) {
+            for (page, bytes) in self.parts(extent) {
+                self.pages[page].packed_bytes -= bytes;
+                self.shared_pages -= u64::from(self.pages[page].packed_bytes == 0);
+            }
+            self.packed_bytes -= extent.len;
         } else {
-            self.own_pages -= run.count;
+            self.own_pages -= PageRun::of(extent, self.page_size).count;
         }
     }
 
@@ -366,9 +359,8 @@ impl Space {
             *unreleased -= 1;
             if *unreleased == 0 {
                 self.punchable.set(PageRun { first: page, count: 1 });
-                if let Some(used) = self.open.remove(&page) {
-                    self.room.remove(&(self.page_size - used, page));
-                }
+                let is_open = |open: &Range<u64>| open.end == (page + 1) * self.page_size;
+                self.open = self.open.take().filter(|open| !is_open(open));
             }
         }
     }
@@ -386,9 +378,4 @@ impl Space {
         }
         pinned
     }
-}
-
-/// The length of an extent of less than a page.
-fn small(extent: Extent) -> u32 {
-    u32::try_from(extent.len).expect("a page has less than 4 GiB")
 }

@@ -17,9 +17,7 @@ const PAGE: u64 = 4096;
 
 impl Site {
     fn allocate(space: &mut Space, len: u64) -> Extent {
-        let is_small = len < PAGE;
-        let extent = if is_small { space.allocate_small(len) } else { space.allocate(len, 1) };
-        extent.expect("the budget is never reached")
+        space.allocate_packed(len).expect("the budget is never reached")
     }
 
     fn new(lens: impl Iterator<Item = u64>) -> Self {
@@ -68,20 +66,9 @@ impl Site {
         pages.collect::<BTreeSet<u64>>().len() as u64
     }
 
-    /// The pages of the same files, longest first, each on the first page that has room.
+    /// The pages of the same files, packed without a gap.
     fn fresh_pages(&self) -> u64 {
-        let mut lens: Vec<u64> = self.files.iter().map(|extent| extent.len).collect();
-        lens.sort_unstable_by(|a, b| b.cmp(a));
-        let own = lens.iter().filter(|&&len| len >= PAGE);
-        let own: u64 = own.map(|len| len.div_ceil(PAGE)).sum();
-        let mut room: Vec<u64> = Vec::new();
-        for len in lens.into_iter().filter(|&len| len < PAGE) {
-            match room.iter_mut().find(|room| **room >= len) {
-                Some(room) => *room -= len,
-                None => room.push(PAGE - len),
-            }
-        }
-        own + room.len() as u64
+        self.files.iter().map(|extent| extent.len).sum::<u64>().div_ceil(PAGE)
     }
 }
 
@@ -135,8 +122,9 @@ fn files_of_awkward_lengths_are_not_moved_again_and_again() {
             let file = round * 7 % 1000;
             site.change(&[(file, lens[file % 2])]);
         }
+        // Each of them changes in a generation of its own, and has a page of its own at first.
         let changed_bytes = 1000 * lens.iter().sum::<u64>();
-        assert!(site.moved_bytes < 2 * changed_bytes, "{lens:?}: {} moved", site.moved_bytes);
+        assert!(site.moved_bytes < 3 * changed_bytes, "{lens:?}: {} moved", site.moved_bytes);
         assert!(2 * site.pages() <= 3 * site.fresh_pages(), "{lens:?}");
     }
 }

@@ -16,7 +16,7 @@ const READERS: usize = 3;
 #[derive(Clone, Debug)]
 enum Action {
     Allocate { len: u64, align: u64 },
-    AllocateSmall { len: u64 },
+    AllocatePacked { len: u64 },
     Abandon { which: usize },
     Publish { retired: Vec<usize> },
     Move,
@@ -32,7 +32,7 @@ fn action() -> impl Strategy<Value = Action> {
     let reader = 0..READERS;
     prop_oneof![
         3 => (1..=3 * PAGE, 1..=4_u64).prop_map(|(len, align)| Action::Allocate { len, align }),
-        8 => (1..PAGE).prop_map(|len| Action::AllocateSmall { len }),
+        8 => (1..=3 * PAGE).prop_map(|len| Action::AllocatePacked { len }),
         1 => any::<usize>().prop_map(|which| Action::Abandon { which }),
         5 => prop::collection::vec(any::<usize>(), 0..6)
             .prop_map(|retired| Action::Publish { retired }),
@@ -93,10 +93,16 @@ struct Model {
     holds: Vec<Hold>,
     readers: Vec<Reader>,
     published: u64,
+    /// The extent after which the next one is packed.
+    last_packed: Option<Extent>,
 }
 
 fn pages_of(extent: Extent) -> impl Iterator<Item = usize> + Clone {
     (extent.offset / PAGE) as usize..=((extent.offset + extent.len - 1) / PAGE) as usize
+}
+
+fn last_page(extent: Extent) -> usize {
+    ((extent.offset + extent.len - 1) / PAGE) as usize
 }
 
 fn runs_of(pages: impl Iterator<Item = usize>) -> Vec<PageRun> {
@@ -125,6 +131,7 @@ impl Model {
             holds: Vec::new(),
             readers: vec![Reader::default(); READERS],
             published: 0,
+            last_packed: None,
         }
     }
 
@@ -154,11 +161,7 @@ impl Model {
             assert!(!readable.contains(&page), "{extent:?} is on a page that can be read");
             self.pages[page] = if is_shared { Page::Open } else { Page::Own };
         }
-        if is_shared {
-            assert_eq!(pages_of(extent).count(), 1, "{extent:?}");
-        } else {
-            assert_eq!(extent.offset % PAGE, 0, "{extent:?}");
-        }
+        assert!(is_shared || extent.offset.is_multiple_of(PAGE), "{extent:?}");
         let owner = self.owners.len();
         self.owners.push(Owner { extent, birth: u64::MAX, retired_by: u64::MAX });
         for byte in &mut self.bytes[extent.offset as usize..(extent.offset + extent.len) as usize] {
@@ -177,15 +180,20 @@ impl Model {
             && (0..PAGES as usize).step_by(align).any(is_free)
     }
 
-    /// The bytes at the end of the emptiest open page.
-    fn open_room(&self) -> usize {
-        let open = (0..PAGES as usize).filter(|&page| self.pages[page] == Page::Open);
-        let room = |page| {
-            let bytes = &self.bytes[page * PAGE as usize..][..PAGE as usize];
-            bytes.iter().rev().take_while(|byte| byte.is_none()).count()
+    /// Whether there is room for a packed extent of a length: after the last one, or where enough
+    /// pages are free.
+    fn has_room_for_packed(&self, len: u64) -> bool {
+        let has_run = self.has_room(len.div_ceil(PAGE) as usize, 1);
+        let Some(last) = self.last_packed.filter(|last| self.is_held(last_page(*last))) else {
+            return has_run;
         };
-        // Nothing is added to an open page that is to be punched.
-        open.filter(|&page| self.is_held(page)).map(room).max().unwrap_or(0)
+        let end = last.offset + last.len;
+        let lack = (end + len).saturating_sub(end.next_multiple_of(PAGE)).div_ceil(PAGE) as usize;
+        let next = last_page(last) + 1;
+        let following = self.pages.get(next..next + lack);
+        let can_extend = self.allocated() + lack <= BUDGET as usize
+            && following.is_some_and(|pages| pages.iter().all(|&page| page == Page::Hole));
+        can_extend || has_run
     }
 
     fn is_held(&self, page: usize) -> bool {
@@ -222,9 +230,10 @@ impl Model {
         for (which, &owner) in self.named.clone().iter().enumerate().rev() {
             let extent = self.owners[owner].extent;
             if space.is_marked(extent)
-                && let Some(new) = space.allocate_small(extent.len)
+                && let Some(new) = space.allocate_packed(extent.len)
             {
                 self.write(new, true);
+                self.last_packed = Some(new);
                 moved.push(which);
             }
         }
@@ -233,6 +242,7 @@ impl Model {
     }
 
     fn close(&mut self) {
+        self.last_packed = None;
         for page in self.pages.iter_mut().filter(|page| **page == Page::Open) {
             *page = Page::Published;
         }
@@ -283,7 +293,7 @@ impl Model {
         let data: Vec<usize> =
             (0..PAGES as usize).filter(|&page| self.pages[page] != Page::Hole).collect();
         let unnamed = runs_of(data.iter().copied().filter(|&page| on(page).count() == 0));
-        let shared = data.iter().copied().filter(|&page| on(page).any(|extent| extent.len < PAGE));
+        let shared = data.iter().copied().filter(|&page| on(page).next().is_some());
         let shared = shared.map(|page| PageRun { first: page as u64, count: 1 });
         let holds = unnamed.into_iter().chain(shared);
         self.holds = holds.map(|pages| Hold { pages, birth: 0, retired_by: published }).collect();
@@ -302,17 +312,21 @@ impl Model {
                     self.write(extent, false);
                 }
             }
-            Action::AllocateSmall { len } => {
-                let has_room = self.open_room() >= len as usize || self.has_room(1, 1);
-                let extent = space.allocate_small(len);
+            Action::AllocatePacked { len } => {
+                let has_room = self.has_room_for_packed(len);
+                let extent = space.allocate_packed(len);
                 assert_eq!(extent.map(|extent| extent.len), has_room.then_some(len));
                 if let Some(extent) = extent {
                     self.write(extent, true);
+                    self.last_packed = Some(extent);
                 }
             }
             Action::Abandon { which } if !self.draft.is_empty() => {
                 let owner = self.draft.swap_remove(which % self.draft.len());
-                space.abandon(self.owners[owner].extent);
+                let extent = self.owners[owner].extent;
+                space.abandon(extent);
+                // Nothing is added to a page that is to be punched.
+                self.last_packed = self.last_packed.filter(|&last| self.is_held(last_page(last)));
             }
             Action::Publish { retired } => self.publish(space, &retired),
             Action::Move => self.move_marked(space),

@@ -19,7 +19,7 @@ pub const PAGES: u64 = 6 * ALIGN;
 pub const ALIGN: u64 = INDEX_ALIGN / PAGE;
 /// What a cell holds that was punched, or never written: poison for a reader.
 pub const HOLE: u16 = 0;
-/// Two share a page, the third has one of its own.
+/// Two lie on a page, the third begins there and ends on the next one.
 pub const LENS: [u64; FILES] = [CELL, 2 * CELL, PAGE];
 pub const FILES: usize = 3;
 /// Slots of the master and of the compiler come first.

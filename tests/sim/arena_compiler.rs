@@ -86,9 +86,8 @@ impl World {
         };
         let on: BTreeSet<u64> = live.iter().flat_map(pages).collect();
         let unnamed = (0..PAGES).filter(|&page| self.is_data(page) && !on.contains(&page));
-        let shared = live.iter().filter(|extent| extent.len < PAGE).flat_map(pages);
-        let shared: BTreeSet<u64> = shared.collect();
-        let shared = shared.into_iter().map(|first| PageRun { first, count: 1 });
+        // All are short enough to share their pages with extents of older generations.
+        let shared = on.iter().map(|&first| PageRun { first, count: 1 });
         let retired = runs(unnamed).into_iter().chain(shared);
         self.retired = retired.map(|run| (run, 0, generation)).collect();
         self.space = Space::recover(PAGE, PAGES, PAGES, &data, live, generation);
@@ -119,7 +118,7 @@ impl World {
             let named = match kept {
                 Some(kept) => kept,
                 None => {
-                    let Some(extent) = self.space.allocate_small(len) else {
+                    let Some(extent) = self.space.allocate_packed(len) else {
                         return Ok(self.give_up(generation));
                     };
                     let named = Named { extent, content: self.content(file), birth: generation };

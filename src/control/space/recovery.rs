@@ -1,7 +1,7 @@
 //! The space of an arena that outlived its compiler.
 
 use super::bitmap::{Bitmap, index};
-use super::{Extent, Page, PageRun, Retired, Space};
+use super::{Extent, PACKED_MAX, Page, PageRun, Retired, Space};
 
 /// Pages that the published generation does not name are recovered in runs of at most this length,
 /// so that one pin holds back no more than that.
@@ -12,7 +12,7 @@ impl Space {
     ///
     /// `data` are the runs of pages that are no holes, `live` the extents that the published
     /// generation names, each once, as a `Space` has allocated them. All other pages of `data`
-    /// count as extents born at 0 and retired by `generation`. So does each page that small live
+    /// count as extents born at 0 and retired by `generation`. So does each page that packed live
     /// extents share: extents of older generations, which are not known any more, may be on it.
     pub fn recover(
         page_size: u64,
@@ -31,7 +31,7 @@ impl Space {
             let run = PageRun::of(extent, page_size);
             debug_assert!(run.end() <= pages, "{extent:?} is outside of the arena");
             space.allocated.set(run);
-            if extent.len < page_size {
+            if extent.len <= PACKED_MAX {
                 space.shared.set(run);
             }
             space.add(extent);

@@ -1,9 +1,9 @@
 use super::recovery::RECOVERED_RUN_MAX;
 use super::*;
 
-const PAGE: u64 = 4096;
+pub(super) const PAGE: u64 = 4096;
 
-fn space(budget: u64) -> Space {
+pub(super) fn space(budget: u64) -> Space {
     Space::new(PAGE, 1 << 20, budget)
 }
 
@@ -11,19 +11,19 @@ fn run(first: u64, count: u64) -> PageRun {
     PageRun { first, count }
 }
 
-fn own(space: &mut Space, len: u64) -> Extent {
+pub(super) fn own(space: &mut Space, len: u64) -> Extent {
     space.allocate(len, 1).expect("the budget allows it")
 }
 
-fn small(space: &mut Space, len: u64) -> Extent {
-    space.allocate_small(len).expect("the budget allows it")
+pub(super) fn packed(space: &mut Space, len: u64) -> Extent {
+    space.allocate_packed(len).expect("the budget allows it")
 }
 
-fn page_of(extent: Extent) -> u64 {
+pub(super) fn page_of(extent: Extent) -> u64 {
     extent.offset / PAGE
 }
 
-fn punch_all(space: &mut Space) -> Vec<PageRun> {
+pub(super) fn punch_all(space: &mut Space) -> Vec<PageRun> {
     let punch = space.release(&[], &[]).punch;
     punch.iter().for_each(|&run| space.punched(run));
     punch
@@ -94,11 +94,11 @@ fn allocation_over_budget_is_refused_until_pages_are_punched() {
     let first = own(&mut space, 3 * PAGE);
     assert_eq!(space.allocate(PAGE + 1, 1), None);
     assert_eq!(space.allocate(u64::MAX, 1), None);
-    small(&mut space, 10);
+    packed(&mut space, 10);
     assert_eq!(space.available_pages(), 0);
     assert_eq!(space.allocate(1, 1), None);
-    assert_eq!(page_of(small(&mut space, PAGE - 10)), 3);
-    assert_eq!(space.allocate_small(1), None);
+    assert_eq!(page_of(packed(&mut space, PAGE - 10)), 3);
+    assert_eq!(space.allocate_packed(1), None);
     space.retire(first, 1, 2);
     let punch = space.release(&[], &[]).punch;
     assert_eq!((punch.as_slice(), space.available_pages()), ([run(0, 3)].as_slice(), 0));
@@ -112,7 +112,7 @@ fn allocation_over_budget_is_refused_until_pages_are_punched() {
 #[test]
 fn empty_extent_takes_no_page() {
     let mut space = space(0);
-    for extent in [space.allocate(0, 4), space.allocate_small(0)].map(Option::unwrap) {
+    for extent in [space.allocate(0, 4), space.allocate_packed(0)].map(Option::unwrap) {
         assert_eq!(extent.len, 0);
         space.retire(extent, 1, 2);
     }
@@ -120,54 +120,84 @@ fn empty_extent_takes_no_page() {
 }
 
 #[test]
-fn small_extents_share_the_page_that_fits_best() {
+fn packed_extents_follow_each_other() {
     let mut space = space(100);
-    let extents = [3000, 2000, 1000, 2000, 97, 96, 1].map(|len| small(&mut space, len));
-    assert_eq!(extents.map(page_of), [0, 1, 0, 1, 2, 0, 1]);
-    assert_eq!(extents[3].offset, PAGE + 2000);
-    assert_eq!(page_of(small(&mut space, PAGE)), 3);
-    let run_of_its_own = own(&mut space, 100);
-    assert_eq!(page_of(run_of_its_own), 4);
-    assert!((0..200).all(|_| page_of(small(&mut space, 50)) != 4));
+    let extents = [3000, 2000, PAGE, 1, PACKED_MAX, 200].map(|len| packed(&mut space, len));
+    let mut end = 0;
+    for extent in extents {
+        assert_eq!(extent.offset, end);
+        end += extent.len;
+    }
+    assert_eq!(space.allocated_pages(), end.div_ceil(PAGE));
+    let long = packed(&mut space, PACKED_MAX + 1);
+    assert_eq!(long.offset, end.next_multiple_of(PAGE));
+    // What follows is taken, so the next one begins elsewhere if it lacks a page.
+    let slack = end.next_multiple_of(PAGE) - end;
+    assert_eq!(packed(&mut space, slack).offset, end);
+    assert_eq!(page_of(packed(&mut space, 100)), long.offset / PAGE + 17);
+}
+
+#[test]
+fn packed_extent_is_refused_if_the_budget_lacks_its_last_page() {
+    let mut space = space(2);
+    packed(&mut space, PAGE + 100);
+    assert_eq!(space.allocate_packed(PAGE), None);
+    assert_eq!(packed(&mut space, PAGE - 100).offset, PAGE + 100);
+    let mut space = Space::new(PAGE, 2, 9);
+    packed(&mut space, PAGE + 100);
+    assert_eq!(space.allocate_packed(PAGE), None);
 }
 
 #[test]
 fn slack_of_a_published_page_is_never_reused() {
     let mut space = space(100);
-    let first = small(&mut space, 100);
+    let first = packed(&mut space, 100);
     space.close_shared();
-    let second = small(&mut space, 100);
+    let second = packed(&mut space, 100);
     assert_eq!((page_of(first), page_of(second)), (0, 1));
     space.close_shared();
     // Not even after everything on it was released.
     space.retire(first, 1, 3);
     assert_eq!(space.release(&[], &[]).punch, [run(0, 1)]);
-    assert_eq!(page_of(small(&mut space, 100)), 2);
+    assert_eq!(page_of(packed(&mut space, 100)), 2);
+    space.close_shared();
     space.punched(run(0, 1));
-    assert_eq!(page_of(small(&mut space, PAGE - 10)), 0);
+    assert_eq!(page_of(packed(&mut space, PAGE - 10)), 0);
 }
 
 #[test]
 fn bytes_of_an_abandoned_extent_are_not_reused() {
     let mut space = space(100);
-    let abandoned = small(&mut space, 1000);
-    let kept = small(&mut space, 1000);
+    let abandoned = packed(&mut space, 1000);
+    let kept = packed(&mut space, 1000);
     space.abandon(abandoned);
     assert!(punch_all(&mut space).is_empty());
-    assert_eq!(small(&mut space, 1000).offset, 2000);
+    assert_eq!(packed(&mut space, 1000).offset, 2000);
+    assert_eq!(page_of(kept), 0);
     // An open page that is to be punched takes nothing more.
-    let other = small(&mut space, 3000);
+    let other = packed(&mut space, PAGE);
+    assert_eq!(other.offset, 3000);
     space.abandon(other);
     assert_eq!(space.release(&[], &[]).punch, [run(1, 1)]);
-    assert_eq!(page_of(small(&mut space, 1090)), 0);
-    assert_eq!(page_of(small(&mut space, 1000)), 2);
-    assert_eq!(page_of(kept), 0);
+    assert_eq!(page_of(packed(&mut space, 1000)), 2);
+}
+
+#[test]
+fn page_that_two_packed_extents_share_is_punched_after_both() {
+    let mut space = space(100);
+    let [first, second] = [3 * PAGE / 2; 2].map(|len| packed(&mut space, len));
+    space.close_shared();
+    space.retire(first, 1, 2);
+    assert_eq!(space.release(&[2], &[]).punch, [run(0, 1)]);
+    space.retire(second, 1, 3);
+    assert_eq!(space.release(&[3], &[run(1, 1)]).punch, [run(0, 1)]);
+    assert_eq!(space.release(&[3], &[]).punch, [run(0, 3)]);
 }
 
 #[test]
 fn half_dead_page_is_not_punched() {
     let mut space = space(100);
-    let extents = [1000, 1000, 1000].map(|len| small(&mut space, len));
+    let extents = [1000, 1000, 1000].map(|len| packed(&mut space, len));
     space.close_shared();
     space.retire(extents[0], 1, 2);
     space.retire(extents[2], 1, 2);
@@ -246,7 +276,7 @@ fn recovered_pages_without_a_live_extent_are_retired_by_the_published_generation
         [run(0, 2), run(4, 1), run(7, 1), run(264, 64)]
     );
     assert_eq!([1, 1].map(|len| page_of(own(&mut space, len))), [5, 8]);
-    assert!(page_of(small(&mut space, 1)) > 8);
+    assert!(page_of(packed(&mut space, 1)) > 8);
     // A dead extent that a reader of 8 still reads may share page 6 with extents born in 9.
     let mut space = recover();
     space.retire(live[1], 9, 10);
@@ -254,116 +284,6 @@ fn recovered_pages_without_a_live_extent_are_retired_by_the_published_generation
     assert!(space.release(&[8], &[]).punch.is_empty());
     assert!(space.release(&[10], &[run(6, 1)]).punch.iter().all(|run| run.first != 6));
     assert!(space.release(&[10], &[]).punch.contains(&run(6, 2)));
-}
-
-#[test]
-fn sparse_pages_are_marked_until_the_excess_is_below_a_quarter() {
-    let mut space = space(1000);
-    own(&mut space, 10 * PAGE);
-    let mut extents = Vec::new();
-    for page in 0..100 {
-        // Pages of 10, 11, 12… up to 109 extents.
-        extents.extend((0..10 + page).map(|_| small(&mut space, 30)));
-        space.close_shared();
-    }
-    assert_eq!(space.allocated_pages(), 110);
-    assert!(space.is_fragmented());
-    let open = small(&mut space, 1);
-    space.mark_sparse();
-    assert!(!space.is_marked(open));
-    let marked: Vec<Extent> = extents.iter().copied().filter(|&e| space.is_marked(e)).collect();
-    let highest = marked.iter().map(|&extent| page_of(extent)).max().unwrap();
-    assert!(extents.iter().all(|&extent| space.is_marked(extent) == (page_of(extent) <= highest)));
-    for extent in marked {
-        small(&mut space, extent.len);
-        space.retire(extent, 1, 2);
-    }
-    space.close_shared();
-    assert!(!extents.iter().any(|&extent| space.is_marked(extent)));
-    punch_all(&mut space);
-    // 5951 extents of 30 bytes, 136 on a page.
-    let fresh = 10 + 44;
-    assert!(!space.is_fragmented());
-    assert!((fresh * 6 / 5..=fresh * 5 / 4 + 1).contains(&space.allocated_pages()));
-}
-
-#[test]
-fn space_is_fragmented_from_half_above_a_fresh_layout() {
-    let mut space = space(1000);
-    own(&mut space, 39 * PAGE);
-    for _ in 0..21 {
-        small(&mut space, 1);
-        space.close_shared();
-    }
-    // 60 pages instead of 40, then 61.
-    assert!(!space.is_fragmented());
-    small(&mut space, 1);
-    assert!(space.is_fragmented());
-    own(&mut space, 4 * PAGE);
-    // 65 instead of 44.
-    assert!(!space.is_fragmented());
-}
-
-#[test]
-fn space_is_not_fragmented_by_a_few_pages() {
-    let mut space = space(1000);
-    for _ in 0..16 {
-        small(&mut space, 1);
-        space.close_shared();
-    }
-    // 16 pages instead of 1, then 17.
-    assert!(!space.is_fragmented());
-    small(&mut space, 1);
-    assert!(space.is_fragmented());
-}
-
-#[test]
-fn space_that_no_layout_can_fill_is_not_fragmented() {
-    for lens in [[2100, 2100, 2100], [3900, 300, 3900], [1366, 1366, 1366], [4095, 1, 2]] {
-        let mut space = space(1000);
-        lens.iter().cycle().take(300).for_each(|&len| {
-            small(&mut space, len);
-        });
-        space.close_shared();
-        assert!(!space.is_fragmented(), "{lens:?}: {} pages", space.allocated_pages());
-    }
-    let mut space = space(1000);
-    for _ in 0..20 {
-        own(&mut space, 1);
-    }
-    assert!(!space.is_fragmented());
-}
-
-#[test]
-fn punched_page_keeps_neither_its_mark_nor_its_kind() {
-    let mut space = space(100);
-    let sparse = [1, 1, 1].map(|len| {
-        space.close_shared();
-        small(&mut space, len)
-    });
-    space.close_shared();
-    space.mark_sparse();
-    assert!(sparse.iter().all(|&extent| space.is_marked(extent)));
-    sparse.iter().for_each(|&extent| space.retire(extent, 1, 2));
-    punch_all(&mut space);
-    for _ in 0..3 {
-        let extent = own(&mut space, 1);
-        assert!(page_of(extent) < 3 && !space.is_marked(extent));
-    }
-    assert!(!space.is_fragmented());
-}
-
-#[test]
-fn fresh_layout_is_computed_longest_first_best_fit() {
-    let mut space = space(1000);
-    for len in [1000, 1000, 1000, 1000, 96, 3000, 97, 2049, 2049] {
-        small(&mut space, len);
-    }
-    // 3000 + 1000 + 96, 2049 + 1000 + 1000, 2049 + 1000 + 97.
-    assert_eq!(space.fresh_shared_pages(), 3);
-    small(&mut space, 951);
-    small(&mut space, 951);
-    assert_eq!(space.fresh_shared_pages(), 4);
 }
 
 #[test]
