@@ -8,7 +8,9 @@ use super::load::{Load, Loader};
 use super::retention::Retention;
 use super::root::{Root, path_of};
 use super::walk::{Walk, What};
-use super::{CompileError, Compiled, Interrupt, Job, Rules, SiteMemory, Unstable, is_of_disk};
+use super::{
+    CompileError, Compiled, Interrupt, Job, Rules, SiteMemory, Summary, Unstable, is_of_disk,
+};
 use crate::control::space::PACKED_MAX;
 use crate::site::{
     About, Draft, DraftError, FileKind, FileStat, Form, Former, FormerFile, Probe, media,
@@ -329,8 +331,7 @@ impl<'a> Assembly<'a> {
         let in_memory = self.draft.extents().map(|extent| extent.len).sum();
         let variants = self.draft.generated_variants();
         let image = self.draft.finish(about)?;
-        Ok(Compiled {
-            image,
+        let summary = Summary {
             files,
             bytes,
             in_memory,
@@ -340,7 +341,8 @@ impl<'a> Assembly<'a> {
             is_unfinished: self.is_unfinished,
             lacks_memory: self.lacks_memory,
             warnings: self.warnings,
-        })
+        };
+        Ok(Compiled { image, summary })
     }
 }
 

@@ -112,7 +112,7 @@ impl SiteMemory {
     }
 
     /// Writes the index of an image; `None` if there is no room within the budget.
-    pub fn put_index(&mut self, image: &Finished) -> Option<Extent> {
+    pub fn put_index(&mut self, image: Finished) -> Option<Extent> {
         // It comes on top of the budget, and is bounded by the number of files.
         self.space.set_budget(u64::MAX);
         let align = (INDEX_ALIGN / self.page_size).max(1);
@@ -136,7 +136,8 @@ impl SiteMemory {
     /// # Errors
     /// Those of mprotect(2).
     pub fn close(&mut self) -> nix::Result<()> {
-        self.new.clear();
+        // The first image has written far more than any later one: its list is not kept.
+        self.new = Vec::new();
         self.space.close_shared();
         self.writer.close()
     }

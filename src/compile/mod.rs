@@ -44,9 +44,9 @@ pub enum Outcome {
     Ready(Compiled),
     /// The same site once more.
     Unchanged {
-        /// See [`Compiled::is_unfinished`].
+        /// See [`Summary::is_unfinished`].
         is_unfinished: bool,
-        /// See [`Compiled::lacks_memory`].
+        /// See [`Summary::lacks_memory`].
         lacks_memory: bool,
     },
 }
@@ -61,11 +61,18 @@ impl Outcome {
     }
 }
 
-/// A site that can be published, and what its owner should hear of it.
+/// A site that can be published.
 #[derive(Debug)]
 pub struct Compiled {
     /// The image, to be written.
     pub image: Finished,
+    /// What is to be said of it.
+    pub summary: Summary,
+}
+
+/// A site in numbers and warnings.
+#[derive(Debug)]
+pub struct Summary {
     /// How many files it has.
     pub files: usize,
     /// How many bytes these have in all.
@@ -180,13 +187,13 @@ fn assemble_all(
     };
     let has_index = assembly.has_path(b"/");
     let kept_previous = assembly.kept_previous.take();
-    let compiled = assembly.finish(about).map_err(CompileError::Format)?;
+    let mut compiled = assembly.finish(about).map_err(CompileError::Format)?;
     if let Some(former) = &former {
         if compiled.image.is_same_as(former) {
             return match kept_previous {
                 Some(path) => Err(CompileError::Unstable(path)),
                 None => {
-                    let Compiled { is_unfinished, lacks_memory, .. } = compiled;
+                    let Summary { is_unfinished, lacks_memory, .. } = compiled.summary;
                     Ok(Outcome::Unchanged { is_unfinished, lacks_memory })
                 }
             };
@@ -196,7 +203,8 @@ fn assemble_all(
             return Err(CompileError::IndexLost);
         }
     }
-    Ok(Outcome::Ready(Compiled { is_partial: kept_previous.is_some(), ..compiled }))
+    compiled.summary.is_partial = kept_previous.is_some();
+    Ok(Outcome::Ready(compiled))
 }
 
 /// Whether an error tells of a disk, or of a lack, and nothing about what is to be served.

@@ -231,7 +231,7 @@ impl<'c> Compiler<'c> {
             self.scheduler.handle(Event::Changed, Instant::now());
         }
         let end = match outcome {
-            Ok(Outcome::Ready(compiled)) => self.publish(&compiled, former, requests, began)?,
+            Ok(Outcome::Ready(compiled)) => self.publish(compiled, former, requests, began)?,
             Ok(Outcome::Unchanged { is_unfinished, lacks_memory }) => {
                 self.on_unchanged(requests);
                 ScanEnd::Unchanged { is_unfinished, lacks_memory }
@@ -271,37 +271,37 @@ impl<'c> Compiler<'c> {
     /// Writes the index, publishes the image by one store, and retires what it does not name.
     fn publish(
         &mut self,
-        compiled: &Compiled,
+        Compiled { image, summary }: Compiled,
         former: Option<Former<'static>>,
         requests: u64,
         began: Instant,
     ) -> Result<ScanEnd, Failure> {
         let generation = self.args.board.generation() + 1;
-        let Some(index) = self.memory.put_index(&compiled.image) else {
+        let Some(index) = self.memory.put_index(image) else {
             self.memory.abandon_new();
             return Ok(ScanEnd::NoRoom);
         };
         self.memory.close().map_err(failed("cannot protect the arena"))?;
         self.page.publish(published_word(generation, index.offset));
         self.ring_waiting();
-        let mut named: Vec<Extent> = compiled.image.draft().extents().collect();
-        named.sort_unstable();
-        named.dedup();
-        if let Some(former) = former {
-            self.retire_unnamed(&former, &named, generation);
-        }
         let site = Site::open(self.memory.view(), index.offset);
         self.former = site.ok().and_then(Former::new);
-        self.say(compiled, former.is_none(), requests, (began, Instant::now()), index);
-        self.is_complete &= compiled.changed == 0 && former.is_some();
+        if let Some((former, new)) = former.zip(self.former) {
+            self.retire_unnamed(&former, new.site(), generation);
+        }
+        self.say(&summary, former.is_none(), requests, (began, Instant::now()), index);
+        self.is_complete &= summary.changed == 0 && former.is_some();
         Ok(ScanEnd::Published {
-            is_unfinished: compiled.is_unfinished,
-            is_partial: compiled.is_partial,
-            lacks_memory: compiled.lacks_memory,
+            is_unfinished: summary.is_unfinished,
+            is_partial: summary.is_partial,
+            lacks_memory: summary.lacks_memory,
         })
     }
 
-    fn retire_unnamed(&mut self, former: &Former<'_>, named: &[Extent], generation: u64) {
+    fn retire_unnamed(&mut self, former: &Former<'_>, new: &Site<'_>, generation: u64) {
+        let mut named: Vec<Extent> = new.extents().collect();
+        named.sort_unstable();
+        named.dedup();
         let unnamed = former.births().filter(|(extent, _)| named.binary_search(extent).is_err());
         let mut unnamed: Vec<(Extent, u64)> = unnamed.collect();
         unnamed.sort_unstable();

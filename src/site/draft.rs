@@ -19,10 +19,12 @@ const PATH_MAX: usize = u16::MAX as usize;
 /// What a site image is to hold.
 ///
 /// Paths, files and variants are numbered in the order in which they are added.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Draft {
     paths: Vec<PathRecord>,
-    files: Vec<FileDraft>,
+    files: Vec<Form>,
+    /// Of the files.
+    stats: Vec<StatRecord>,
     variants: Vec<VariantDraft>,
     disks: Vec<DiskRecord>,
     media: Vec<TextRange>,
@@ -36,13 +38,7 @@ pub struct Draft {
     has_long_path: bool,
 }
 
-#[derive(Debug)]
-struct FileDraft {
-    form: Form,
-    stat: StatRecord,
-}
-
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct VariantDraft {
     form: Form,
     /// The file that it is, by its number + 1.
@@ -101,8 +97,8 @@ impl Draft {
 
     /// A draft with room for a number of files, each to be set by [`Draft::set_file`].
     pub fn with_files(count: usize) -> Self {
-        let empty = || FileDraft { form: Form::default(), stat: StatRecord::default() };
-        Self { files: (0..count).map(|_| empty()).collect(), ..Self::default() }
+        let (files, stats) = (vec![Form::default(); count], vec![StatRecord::default(); count]);
+        Self { files, stats, ..Self::default() }
     }
 
     /// Sets the media type of a form that is from another draft.
@@ -122,26 +118,28 @@ impl Draft {
     /// Sets a file that there is room for. What is not set stays an empty file without a path.
     pub fn set_file(&mut self, number: u32, form: Form, stat: &FileStat) {
         let stat = self.stat(stat);
-        if let Some(file) = self.files.get_mut(number as usize) {
-            *file = FileDraft { form, stat };
+        let number = number as usize;
+        if let Some((file, file_stat)) = self.files.get_mut(number).zip(self.stats.get_mut(number))
+        {
+            (*file, *file_stat) = (form, stat);
         }
     }
 
     /// The media type of a file.
     pub fn media_type(&self, file: u32) -> &'static str {
-        let media = self.files.get(file as usize).map(|file| file.form.record.media.get());
+        let media = self.files.get(file as usize).map(|form| form.record.media.get());
         let name = media.and_then(|number| self.media_names.get(usize::from(number)));
         name.copied().unwrap_or(super::media::UNKNOWN)
     }
 
     /// The form of a file.
     pub fn form_of(&self, file: u32) -> Option<&Form> {
-        self.files.get(file as usize).map(|file| &file.form)
+        self.files.get(file as usize)
     }
 
     /// The variants of a file.
     pub fn variants_of(&mut self, file: u32) -> impl Iterator<Item = &mut Form> {
-        let record = self.files.get(file as usize).map(|file| file.form.record);
+        let record = self.files.get(file as usize).map(|form| form.record);
         let record = record.unwrap_or_default();
         let first = record.first_variant.get() as usize;
         let variants = self.variants.iter_mut().skip(first).take(record.variants.into());
@@ -151,7 +149,8 @@ impl Draft {
     /// Adds a file.
     pub fn file(&mut self, form: Form, stat: &FileStat) -> u32 {
         let stat = self.stat(stat);
-        self.files.push(FileDraft { form, stat });
+        self.files.push(form);
+        self.stats.push(stat);
         short(self.files.len() as u64 - 1)
     }
 
@@ -164,7 +163,7 @@ impl Draft {
 
     /// Returns the form of a file, to be changed.
     pub fn file_form(&mut self, file: u32) -> Option<&mut Form> {
-        self.files.get_mut(file as usize).map(|file| &mut file.form)
+        self.files.get_mut(file as usize)
     }
 
     /// How many files there are.
@@ -174,7 +173,7 @@ impl Draft {
 
     /// Adds variants of a file, all at once; `origin` is the file that a variant is, by its number.
     pub fn variants(&mut self, file: u32, variants: &[(Form, Option<u32>)]) {
-        let Some(FileDraft { form, .. }) = self.files.get_mut(file as usize) else { return };
+        let Some(form) = self.files.get_mut(file as usize) else { return };
         form.record.first_variant = U32::new(short(self.variants.len() as u64));
         form.record.variants = u8::try_from(variants.len()).unwrap_or(u8::MAX);
         let variants = variants.iter().take(usize::from(u8::MAX));
@@ -236,8 +235,7 @@ impl Draft {
 
     /// Returns the extents that the image names, each as often as it names it.
     pub fn extents(&self) -> impl Iterator<Item = Extent> {
-        let forms = self.files.iter().map(|file| &file.form);
-        let forms = forms.chain(self.variants.iter().map(|variant| &variant.form));
+        let forms = self.files.iter().chain(self.variants.iter().map(|variant| &variant.form));
         forms.flat_map(|form| super::extents_of(&form.record))
     }
 

@@ -14,8 +14,11 @@ pub struct FileStat {
     inode: u64,
     /// In bytes.
     pub size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
+    /// In seconds since 1970, with nanoseconds of their own: there are many of these.
+    modified: i64,
+    changed: i64,
+    modified_nanos: u32,
+    changed_nanos: u32,
     /// Whether it has a name still.
     has_name: bool,
 }
@@ -58,12 +61,15 @@ impl FileStat {
             SFlag::S_IFLNK => FileKind::Link,
             _ => FileKind::Special,
         };
+        let nanos = |nanos| u32::try_from(nanos).unwrap_or(0);
         let stat = Self {
             device: stat.st_dev,
             inode: stat.st_ino,
             size: u64::try_from(stat.st_size).unwrap_or(0),
-            modified: (stat.st_mtime, stat.st_mtime_nsec),
-            changed: (stat.st_ctime, stat.st_ctime_nsec),
+            modified: stat.st_mtime,
+            changed: stat.st_ctime,
+            modified_nanos: nanos(stat.st_mtime_nsec),
+            changed_nanos: nanos(stat.st_ctime_nsec),
             has_name: stat.st_nlink > 0,
         };
         (kind, stat)
@@ -71,32 +77,30 @@ impl FileStat {
 
     /// When the bytes were last changed, as far as the file's time tells, in seconds since 1970.
     pub fn mtime(&self) -> i64 {
-        self.modified.0
+        self.modified
     }
 
     /// The time for `Last-Modified` in seconds since 1970; none if it is one that reproducible
     /// builds make up, or its second is not over `now`: the file may change once more in it, and
     /// two of its states would have one date (RFC 9110 §8.8.2.2).
     pub fn last_modified(&self, now: u64) -> Option<u64> {
-        let second = u64::try_from(self.modified.0).ok()?;
-        (self.modified.0 >= DATED_FROM && second < now).then_some(second)
+        let second = u64::try_from(self.modified).ok()?;
+        (self.modified >= DATED_FROM && second < now).then_some(second)
     }
 
     /// Whether both are of the same version of the same file. The time of an inode's last change
     /// tells more than that of its bytes, which anybody may set; only a file that lost its last
     /// name meanwhile, as when it was replaced, has a reason to have changed without.
     pub fn is_same_version(&self, before: &Self) -> bool {
-        let is_same_change = self.changed == before.changed || !self.has_name;
+        let is_same_change = self.times().1 == before.times().1 || !self.has_name;
         self.has_same_bytes(before) && is_same_change
     }
 
     /// Whether nothing about the file has changed for this long, at a time since 1970. A change
     /// that is yet to come counts as one.
     pub fn is_unchanged_for(&self, pause: Duration, at: Duration) -> bool {
-        let (seconds, nanos) = self.changed;
-        let changed = u64::try_from(seconds).map_or(Duration::ZERO, |seconds| {
-            Duration::new(seconds, u32::try_from(nanos).unwrap_or(0))
-        });
+        let changed = u64::try_from(self.changed)
+            .map_or(Duration::ZERO, |seconds| Duration::new(seconds, self.changed_nanos));
         changed.saturating_add(pause) <= at
     }
 
@@ -118,8 +122,7 @@ impl FileStat {
 
     /// When the bytes were last changed and when anything was, in seconds and nanoseconds.
     pub(super) fn times(&self) -> ((i64, u32), (i64, u32)) {
-        let nanos = |(seconds, nanos): (i64, i64)| (seconds, u32::try_from(nanos).unwrap_or(0));
-        (nanos(self.modified), nanos(self.changed))
+        ((self.modified, self.modified_nanos), (self.changed, self.changed_nanos))
     }
 
     pub(super) fn from_record(record: &StatRecord, device: u64, size: u64) -> Self {
@@ -127,8 +130,10 @@ impl FileStat {
             device,
             inode: record.inode.get(),
             size,
-            modified: (record.modified.get(), record.modified_nanos.get().into()),
-            changed: (record.changed.get(), record.changed_nanos.get().into()),
+            modified: record.modified.get(),
+            changed: record.changed.get(),
+            modified_nanos: record.modified_nanos.get(),
+            changed_nanos: record.changed_nanos.get(),
             has_name: true,
         }
     }
@@ -136,7 +141,7 @@ impl FileStat {
     /// Whether both are of the same file with the same bytes, as far as their time tells; it may
     /// have been renamed, linked or given another mode meanwhile.
     pub fn has_same_bytes(&self, before: &Self) -> bool {
-        self.is_same_file(before) && self.size == before.size && self.modified == before.modified
+        self.is_same_file(before) && self.size == before.size && self.times().0 == before.times().0
     }
 
     /// Whether both are of the same file, whatever it holds.

@@ -329,5 +329,5 @@ pub fn placeholder(has_probes: bool) -> Vec<u8> {
     if has_probes {
         draft.probes();
     }
-    draft.finish(About::default()).map(|finished| finished.to_bytes()).unwrap_or_default()
+    draft.finish(About::default()).map(Finished::to_bytes).unwrap_or_default()
 }

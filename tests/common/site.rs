@@ -33,7 +33,7 @@ impl CompiledSite {
         let (watch, interrupt) = (&mut |_: std::os::fd::BorrowedFd<'_>| (), &mut || false);
         let outcome = compile(&opened, job, None, &mut memory, watch, interrupt).unwrap();
         let image = outcome.ready().expect("there was none before").image;
-        let index = memory.put_index(&image).unwrap();
+        let index = memory.put_index(image).unwrap();
         memory.close().unwrap();
         let board = Scoreboard::leaked(2, 64);
         board.compiler().publish(published_word(job.generation, index.offset));

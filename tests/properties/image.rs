@@ -89,7 +89,7 @@ fn write(spec: &SiteSpec) -> (Finished, Written<'_>) {
     let (generation, root, as_of) = spec.about;
     let finished = draft.finish(About { generation, root, as_of }).unwrap();
     arena.extend(vec![0xaa; spec.gap]);
-    let offset = put(&mut arena, &finished.to_bytes()).offset;
+    let offset = put(&mut arena, &finished.clone().to_bytes()).offset;
     (finished, Written { spec, arena, offset, places })
 }
 

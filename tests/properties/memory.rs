@@ -30,7 +30,7 @@ fn bodies_take_no_more_pages_than_the_memory_has() {
         let allocated = memory.stats().allocated;
         assert!(allocated <= memory_max, "{allocated} bytes for bodies of {size}");
         assert!(allocated > memory_max * 3 / 4, "{allocated} bytes for bodies of {size}");
-        assert!(!site.lacks_memory);
+        assert!(!site.summary.lacks_memory);
     }
 }
 

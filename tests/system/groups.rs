@@ -55,6 +55,28 @@ impl Group {
         count.expect("a count").parse().unwrap()
     }
 
+    /// The memory that is in use, in bytes.
+    pub fn memory(&self) -> u64 {
+        self.read_number("memory.usage_in_bytes", "memory.current")
+    }
+
+    /// The most memory that was in use, in bytes: since [`Group::reset_peak`], or with version 2
+    /// since the start.
+    pub fn peak(&self) -> u64 {
+        self.read_number("memory.max_usage_in_bytes", "memory.peak")
+    }
+
+    pub fn reset_peak(&self) {
+        if !self.is_v2 {
+            fs::write(self.folder.join("memory.max_usage_in_bytes"), "0").unwrap();
+        }
+    }
+
+    fn read_number(&self, v1: &str, v2: &str) -> u64 {
+        let name = if self.is_v2 { v2 } else { v1 };
+        fs::read_to_string(self.folder.join(name)).unwrap().trim().parse().unwrap()
+    }
+
     /// A command that begins in this group.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("sh");

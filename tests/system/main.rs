@@ -21,6 +21,7 @@ mod kubernetes;
 mod kustomize;
 mod limits;
 mod many;
+mod memory;
 mod observe;
 mod older_format;
 mod peers;

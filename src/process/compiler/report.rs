@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::compile::{CompileError, Compiled, WriteStats};
+use crate::compile::{CompileError, Summary, WriteStats};
 use crate::control::reload::ScanEnd;
 use crate::figures::{bytes, counted};
 use crate::process::clock::millis;
@@ -46,7 +46,7 @@ impl Compiler<'_> {
     /// Says what is published now.
     pub(super) fn say(
         &mut self,
-        compiled: &Compiled,
+        summary: &Summary,
         is_first: bool,
         requests: u64,
         (began, now): (Instant, Instant),
@@ -58,39 +58,39 @@ impl Compiler<'_> {
         let took = |since: Instant| now.saturating_duration_since(since).as_micros();
         let WriteStats { written, allocated } = self.memory.stats();
         self.page.set_stats(SiteStats {
-            files: compiled.files as u64,
-            bytes: compiled.bytes,
-            in_memory: compiled.in_memory,
-            variants: compiled.variants as u64,
+            files: summary.files as u64,
+            bytes: summary.bytes,
+            in_memory: summary.in_memory,
+            variants: summary.variants as u64,
             took: u64::try_from(took(began)).unwrap_or(u64::MAX),
             since: millis(),
             written,
             allocated,
             index: index.len,
         });
-        self.record(ReloadResult::Published, compiled.changed as u64);
+        self.record(ReloadResult::Published, summary.changed as u64);
         self.page.set_result(requests, ReloadResult::Published);
-        for warning in compiled.warnings.iter().take(WARNINGS_MAX) {
+        for warning in summary.warnings.iter().take(WARNINGS_MAX) {
             self.args.log.say(warning);
         }
-        if compiled.warnings.len() > WARNINGS_MAX {
-            let more = compiled.warnings.len() - WARNINGS_MAX;
+        if summary.warnings.len() > WARNINGS_MAX {
+            let more = summary.warnings.len() - WARNINGS_MAX;
             self.args.log.say(&format!("and {more} more like these"));
         }
         let (whole, tenth) = (took(since) / 1000, took(since) % 1000 / 100);
-        if is_first || compiled.changed > 0 {
-            let announcement = self.announcement(compiled, is_first);
+        if is_first || summary.changed > 0 {
+            let announcement = self.announcement(summary, is_first);
             self.args.log.say(&format!("{announcement}, ready in {whole}.{tenth} ms"));
         }
     }
 
     /// What is served now; of the first site also where, and by how many.
-    pub(super) fn announcement(&self, compiled: &Compiled, is_first: bool) -> String {
+    pub(super) fn announcement(&self, summary: &Summary, is_first: bool) -> String {
         let root = self.args.config.root.display();
-        let site = format!("{} ({}", root, counted(compiled.files as u64, "file"));
-        let site = format!("{site}, {})", bytes(compiled.bytes));
+        let site = format!("{} ({}", root, counted(summary.files as u64, "file"));
+        let site = format!("{site}, {})", bytes(summary.bytes));
         if !is_first {
-            return format!("serving {site} anew, with {} changed", compiled.changed);
+            return format!("serving {site} anew, with {} changed", summary.changed);
         }
         let urls: Vec<_> = self.args.addresses.iter().copied().map(listen::url).collect();
         let allowance = &self.args.allowance;

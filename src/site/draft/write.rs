@@ -8,8 +8,7 @@ use crate::site::Former;
 use crate::site::hash::{hash, place};
 use crate::site::index::header_sum;
 use crate::site::layout::{
-    Header, HistoryHeader, MAGIC, PROBES_MAX, Representation, Sections, StatRecord, Target,
-    TextRange, VERSION,
+    Header, HistoryHeader, MAGIC, PROBES_MAX, Representation, Sections, Target, TextRange, VERSION,
 };
 
 /// Slots for each path: the table is two thirds full.
@@ -27,7 +26,7 @@ pub struct About {
 }
 
 /// A draft that is complete: its index has a length, and a hash table with a seed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Finished {
     draft: Draft,
     header: Header,
@@ -122,49 +121,49 @@ impl Finished {
         self.sections.end as u64
     }
 
-    /// Writes the index to `out`, which has [`Finished::index_len`] bytes.
-    pub fn write(&self, out: &mut [u8]) {
-        let Self { draft, sections, slots, .. } = self;
+    /// Writes the index to `out`, which has [`Finished::index_len`] bytes. What was written is
+    /// freed at once, so that it takes no memory twice.
+    pub fn write(self, out: &mut [u8]) {
+        let Self { draft, sections, slots, about, header } = self;
         put(out, sections.slots, slots.iter());
+        drop(slots);
         put(out, sections.paths, draft.paths.iter());
-        put(out, sections.files, draft.files.iter().map(|file| &file.form.record));
+        drop(draft.paths);
+        out[sections.text..sections.history].copy_from_slice(&draft.text);
+        drop(draft.text);
+        put(out, sections.stats, draft.stats.iter());
+        drop(draft.stats);
+        put(out, sections.files, draft.files.iter().map(|form| &form.record));
         put(out, sections.variants, draft.variants.iter().map(|variant| &variant.form.record));
+        let forms = draft.files.iter().chain(draft.variants.iter().map(|variant| &variant.form));
+        put(out, sections.births, forms.map(|form| &form.births));
+        drop(draft.files);
         put(out, sections.disks, draft.disks.iter());
         put(out, sections.media, draft.media.iter());
-        out[sections.text..sections.history].copy_from_slice(&draft.text);
-        let history = HistoryHeader { as_of: U64::new(self.about.as_of) };
+        let history = HistoryHeader { as_of: U64::new(about.as_of) };
         put(out, sections.history, [&history].into_iter());
         put(out, sections.devices, draft.devices.iter());
-        put(out, sections.stats, draft.files.iter().map(|file| &file.stat));
-        let births = draft.files.iter().map(|file| &file.form.births);
-        let births = births.chain(draft.variants.iter().map(|variant| &variant.form.births));
-        put(out, sections.births, births);
         let origins = draft.variants.iter().map(|variant| U32::new(variant.origin));
         let origins: Vec<U32> = origins.collect();
         put(out, sections.origins, origins.iter());
         put(out, sections.retained, draft.retained.iter());
         let content_sum = U64::new(hash(&out[size_of::<Header>()..], 0));
-        let header = Header { content_sum, ..self.header };
+        let header = Header { content_sum, ..header };
         let header = Header { header_sum: U64::new(header_sum(&header)), ..header };
         out[..size_of::<Header>()].copy_from_slice(header.as_bytes());
     }
 
     /// Returns the index as bytes of its own.
-    pub fn to_bytes(&self) -> Vec<u8> {
+    pub fn to_bytes(self) -> Vec<u8> {
         let mut bytes = vec![0; self.sections.end];
         self.write(&mut bytes);
         bytes
     }
 
-    /// Returns what was gathered.
-    pub fn draft(&self) -> &Draft {
-        &self.draft
-    }
-
     /// Whether the former image holds the same, whenever it was made.
     pub fn is_same_as(&self, former: &Former<'_>) -> bool {
         let (draft, index, history) = (&self.draft, former.index(), former.history());
-        let forms = draft.files.iter().map(|file| &file.form.record);
+        let forms = draft.files.iter().map(|form| &form.record);
         let variants = draft.variants.iter().map(|variant| &variant.form.record);
         let origins = draft.variants.iter().map(|variant| variant.origin);
         let header = Header {
@@ -183,11 +182,7 @@ impl Finished {
                 .eq(index.variants.iter().map(Representation::as_bytes))
             && index.has_same_text(&draft.disks, &draft.media, &draft.text)
             && draft.devices == history.devices
-            && draft
-                .files
-                .iter()
-                .map(|file| file.stat.as_bytes())
-                .eq(history.stats.iter().map(StatRecord::as_bytes))
+            && draft.stats.as_bytes() == history.stats.as_bytes()
             && origins.eq(history.origins.iter().map(|origin| origin.get()))
             && draft.retained.as_bytes() == history.retained.as_bytes()
     }
