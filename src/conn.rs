@@ -33,6 +33,7 @@ use crate::site::{Extent, View};
 
 use account::Account;
 use kept::Kept;
+use reading::{Stale, Wait};
 pub use turn::{DiskRequest, Files, Mode, OpenError, SiteSource, Subject, Turn};
 
 /// How long an idle connection is given for a last request once the server is draining.
@@ -68,10 +69,10 @@ enum State {
         request: Box<[u8]>,
         discard: Discard,
     },
-    /// Another site image: a file that the one of this generation has on disk is gone.
+    /// Another site image than the one that names a stale file.
     AwaitingSite {
         request: Box<[u8]>,
-        generation: u64,
+        stale: Stale,
     },
     /// An answer that is not known yet, and the number that it was asked for by.
     Pending {
@@ -208,11 +209,11 @@ impl Conn {
 
     /// Decides again about a request that waits for another image than that of its generation.
     pub fn on_new_site(&mut self, published: u64, turn: &mut Turn<'_>) {
-        let State::AwaitingSite { generation, .. } = self.state else { return };
-        if generation < published
+        let State::AwaitingSite { stale, .. } = self.state else { return };
+        if stale.generation < published
             && let State::AwaitingSite { request, .. } = self.take_state()
         {
-            self.decide_again(&request, false, turn);
+            self.decide_again(&request, Wait::Until(self.deadline), turn);
         }
     }
 
@@ -306,8 +307,8 @@ impl Conn {
             }
             State::Pending { .. } => self.answered(Reply::Underway, turn),
             State::AwaitingSite { .. } => {
-                if let State::AwaitingSite { request, .. } = self.take_state() {
-                    self.decide_again(&request, true, turn);
+                if let State::AwaitingSite { request, stale } = self.take_state() {
+                    self.decide_again(&request, Wait::Over(stale), turn);
                 }
             }
             State::Writing(..) => {

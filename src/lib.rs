@@ -11,6 +11,7 @@ pub mod config;
 pub mod conn;
 pub mod control;
 pub mod failure;
+pub mod faults;
 pub mod figures;
 pub mod healthcheck;
 pub mod host;

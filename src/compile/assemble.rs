@@ -8,9 +8,7 @@ use super::load::{Load, Loader};
 use super::retention::Retention;
 use super::root::{Root, path_of};
 use super::walk::{Walk, What};
-use super::{
-    CompileError, Compiled, Interrupt, Job, Rules, SiteMemory, Summary, Unstable, is_of_disk,
-};
+use super::{CompileError, Compiled, Interrupt, Job, Rules, SiteMemory, Summary, is_of_disk};
 use crate::control::space::PACKED_MAX;
 use crate::site::{
     About, Draft, DraftError, FileKind, FileStat, Form, Former, FormerFile, Probe, media,
@@ -39,6 +37,8 @@ pub(super) struct Assembly<'a> {
     pub(super) memory_left: u64,
     /// A file that was being written while it was read.
     pub(super) unstable: Option<PathBuf>,
+    /// Whether a file is gone that the walk has found.
+    pub(super) has_lost_file: bool,
     /// A file whose former version is served, since it was being written.
     pub(super) kept_previous: Option<PathBuf>,
     /// Whether there are files that want an ETag or a gzip variant still.
@@ -86,6 +86,7 @@ impl<'a> Assembly<'a> {
             by_url,
             memory_left: job.rules.limits.for_bodies(),
             unstable: None,
+            has_lost_file: false,
             kept_previous: None,
             is_unfinished: false,
             lacks_memory: false,
@@ -244,22 +245,13 @@ impl<'a> Assembly<'a> {
         self.walk.real_path(self.files[number as usize].entry? as usize)
     }
 
-    /// Opens a file of the walk where the walk has found it. If that is gone, and it is not to be
-    /// waited for, what is there now under its URL path will do.
+    /// Opens a file of the walk where the walk has found it.
     ///
     /// # Errors
     /// Those of [`Root::open_beneath`]; `NotFound` if it is no file now.
     pub(super) fn open(&self, number: u32) -> io::Result<(fs::File, FileStat)> {
         let real_path = self.real_path(number).ok_or(io::ErrorKind::NotFound)?;
-        let file = match self.root.open_beneath(&real_path) {
-            Err(error)
-                if error.kind() == io::ErrorKind::NotFound
-                    && self.job.unstable == Unstable::Accept =>
-            {
-                self.root.open_beneath(path_of(self.url(number)))?
-            }
-            opened => opened?,
-        };
+        let file = self.root.open_beneath(&real_path)?;
         match FileStat::of(&file)? {
             (FileKind::File, stat) => Ok((file.into(), stat)),
             _ => Err(io::ErrorKind::NotFound.into()),

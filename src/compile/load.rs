@@ -78,7 +78,10 @@ impl<'l, 'a> Loader<'l, 'a> {
             match loaded {
                 Ok(()) => {}
                 Err(error) if is_gone(&error) && self.note_unstable(number) => {}
-                Err(error) => drop(loads.insert(number, Load::Failed(error))),
+                Err(error) => {
+                    self.assembly.has_lost_file |= is_gone(&error);
+                    loads.insert(number, Load::Failed(error));
+                }
             }
         }
         loads

@@ -167,14 +167,21 @@ fn assemble_all(
         return Err(CompileError::TooMany(files_max));
     }
     // From here on the image is the directory as it is now: what is read later has to be what the
-    // walk has found.
-    if job.unstable == Unstable::Retry
-        && let Some(path) = walk.changed_since(root)
-    {
+    // walk has found. Files may be written in place for ever, and are read all the same in the end;
+    // but two trees of which one has replaced the other are never mixed.
+    let is_replaced = || root.is_replaced() || walk.is_relinked(root);
+    let changed = match job.unstable {
+        Unstable::Retry => walk.changed_since(root),
+        Unstable::Accept => is_replaced().then(|| root.path().to_owned()),
+    };
+    if let Some(path) = changed {
         return Err(CompileError::Unstable(path));
     }
     let mut assembly = Assembly::new(root, job, former, &walk, memory);
     assembly.add_files(interrupt)?;
+    if assembly.has_lost_file && is_replaced() {
+        return Err(CompileError::Unstable(root.path().to_owned()));
+    }
     assembly.name_special_pages();
     assembly.find_precompressed();
     assembly.make_gzip_variants(interrupt);

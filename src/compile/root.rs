@@ -24,7 +24,11 @@ const LINKS_MAX: usize = 40;
 /// The directory that is served, held open: what happens to the path that led to it, or to the
 /// right to walk that path, does not matter any more.
 #[derive(Debug)]
-pub struct Root(OwnedFd);
+pub struct Root {
+    directory: OwnedFd,
+    /// By which it was opened.
+    path: PathBuf,
+}
 
 impl Root {
     /// Opens the directory at `path`.
@@ -32,7 +36,8 @@ impl Root {
     /// # Errors
     /// Those of open(2); `ENOTDIR` if it is no directory.
     pub fn new(path: &Path) -> io::Result<Self> {
-        Ok(Self(open(path, READ | OFlag::O_DIRECTORY, Mode::empty())?))
+        let directory = open(path, READ | OFlag::O_DIRECTORY, Mode::empty())?;
+        Ok(Self { directory, path: path.to_owned() })
     }
 
     /// Opens the directory at `path`, which may be another one than at the start. If the path
@@ -55,7 +60,22 @@ impl Root {
     /// # Errors
     /// If there is no descriptor left.
     pub fn try_clone(&self) -> io::Result<Self> {
-        self.0.try_clone().map(Self)
+        Ok(Self { directory: self.directory.try_clone()?, path: self.path.clone() })
+    }
+
+    /// The path by which it was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether its path leads elsewhere by now, or nowhere. If it cannot be walked, that is not
+    /// known.
+    pub fn is_replaced(&self) -> bool {
+        let identity = |root: &Self| FileStat::of(root).map(|(_, stat)| stat.identity());
+        match Self::new(&self.path) {
+            Ok(now) => identity(&now) != identity(self),
+            Err(error) => error.kind() != io::ErrorKind::PermissionDenied,
+        }
     }
 
     /// Opens `path` for reading, following links as long as they stay beneath the root. The root
@@ -129,7 +149,7 @@ impl Root {
         let name = path.file_name().ok_or(Errno::EINVAL)?;
         let parent = path.parent().unwrap_or(Path::new(""));
         let directory = self.open_directory_resolved(parent)?;
-        let directory = directory.as_ref().map_or(self.0.as_fd(), AsFd::as_fd);
+        let directory = directory.as_ref().map_or(self.directory.as_fd(), AsFd::as_fd);
         Ok(PathBuf::from(readlinkat(directory, name)?))
     }
 
@@ -138,7 +158,7 @@ impl Root {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let mut directory: Option<OwnedFd> = None;
         for step in path.components() {
-            let parent = directory.as_ref().map_or(self.0.as_fd(), AsFd::as_fd);
+            let parent = directory.as_ref().map_or(self.directory.as_fd(), AsFd::as_fd);
             directory = Some(openat(parent, step.as_os_str(), flags, Mode::empty())?);
         }
         Ok(directory)
@@ -152,14 +172,14 @@ impl Root {
     pub fn open_resolved(&self, path: &Path) -> nix::Result<OwnedFd> {
         let name = path.file_name().ok_or(Errno::EISDIR)?;
         let directory = self.open_directory_resolved(path.parent().unwrap_or(Path::new("")))?;
-        let directory = directory.as_ref().map_or(self.0.as_fd(), AsFd::as_fd);
+        let directory = directory.as_ref().map_or(self.directory.as_fd(), AsFd::as_fd);
         openat(directory, name, READ | OFlag::O_NOFOLLOW, Mode::empty())
     }
 
     fn open(&self, path: &Path, flags: OFlag) -> io::Result<OwnedFd> {
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS;
-        match openat2(&self.0, path, OpenHow::new().flags(flags).resolve(resolve)) {
+        match openat2(&self.directory, path, OpenHow::new().flags(flags).resolve(resolve)) {
             // Kernels before 5.6, gVisor, and seccomp profiles do not know the call; EAGAIN is its
             // word for a rename that got in its way.
             Err(Errno::ENOSYS | Errno::EPERM | Errno::EAGAIN) => Ok(self.open_step_by_step(path)?),
@@ -174,7 +194,7 @@ impl Root {
         let mut directories: Vec<OwnedFd> = Vec::new();
         let mut links = 0;
         while let Some(step) = pending.pop() {
-            let directory = directories.last().map_or(self.0.as_fd(), AsFd::as_fd);
+            let directory = directories.last().map_or(self.directory.as_fd(), AsFd::as_fd);
             if step.as_os_str() == ".." {
                 directories.pop().ok_or(Errno::EXDEV)?;
                 continue;
@@ -193,14 +213,14 @@ impl Root {
                 Err(error) => return Err(error),
             }
         }
-        let directory = directories.last().map_or(self.0.as_fd(), AsFd::as_fd);
+        let directory = directories.last().map_or(self.directory.as_fd(), AsFd::as_fd);
         openat(directory, ".", READ, Mode::empty())
     }
 }
 
 impl AsFd for Root {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.directory.as_fd()
     }
 }
 

@@ -53,6 +53,8 @@ pub(super) struct Walk {
     urls: Vec<u8>,
     /// Where entries really are, ordered by the first entry that each is about.
     places: Vec<Place>,
+    /// Links that were followed, and where each leads.
+    links: Vec<(PathBuf, PathBuf)>,
     /// Links that lead out of the root, which are not followed.
     pub(super) links_out: Vec<PathBuf>,
     /// The directories, as they were before they were read.
@@ -140,6 +142,13 @@ impl Walk {
         changed.map(|(path, _)| path.clone())
     }
 
+    /// Whether a link leads elsewhere than when it was followed: a tree of files may have been
+    /// replaced by another one.
+    pub(super) fn is_relinked(&self, root: &Root) -> bool {
+        let is_same = |path: &Path, real: &Path| root.resolve(path).is_ok_and(|now| now == real);
+        !self.links.iter().all(|(path, real)| is_same(path, real))
+    }
+
     fn enter(&mut self, root: &Root, path: &Path, watch: Watch<'_>) -> io::Result<()> {
         let directory = root.open_beneath(path)?;
         watch(directory.as_fd());
@@ -195,6 +204,7 @@ impl Walk {
             FileKind::Link => match follow(root, path, watch) {
                 Ok((FileKind::Special | FileKind::Link, ..)) => return,
                 Ok((kind, stat, real)) => {
+                    self.links.push((path.to_owned(), real.clone()));
                     link = Some(real);
                     if kind == FileKind::File { What::File(stat) } else { What::Directory }
                 }

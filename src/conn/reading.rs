@@ -1,6 +1,7 @@
 //! How a connection reads on: from bytes to a response that can be sent.
 
 use std::mem;
+use std::time::Instant;
 
 use crate::answer::{Plan, Reply, answer};
 use crate::http::fields::Slots;
@@ -28,10 +29,27 @@ enum Decided {
     /// The same, and it is not logged.
     HealthCheck,
     /// A file on disk is gone, or another one: another image is waited for.
-    AwaitSite {
-        /// The one that names it.
-        generation: u64,
-    },
+    AwaitSite(Stale),
+}
+
+/// A file on disk that was found to be gone, or another one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stale {
+    /// Of the image that names it.
+    pub(super) generation: u64,
+    /// How many stale files were counted, this one among them.
+    count: u64,
+}
+
+/// Whether a request may wait for another image.
+#[derive(Clone, Copy)]
+pub(super) enum Wait {
+    /// It has not waited yet.
+    New,
+    /// It waits until then.
+    Until(Instant),
+    /// It has waited, because of this.
+    Over(Stale),
 }
 
 impl Conn {
@@ -91,13 +109,13 @@ impl Conn {
             // The final answer says all, and whether the body still comes is the client's choice:
             // where the next request would begin cannot be known.
             let closing = Request { persistence: Persistence::Close, ..request };
-            self.decide(&closing, false, turn);
+            self.decide(&closing, Wait::New, turn);
             return Ok(len);
         }
         let mut discard = Discard::new(request.framing, turn.limits.body_max)?;
         let body_len = if discard.is_done() { 0 } else { discard.consume(&bytes[len..])? };
         if discard.is_done() {
-            self.decide(&request, false, turn);
+            self.decide(&request, Wait::New, turn);
         } else {
             self.deadline = turn.now + turn.limits.body_timeout;
             self.state = State::Dropping { request: bytes[..len].into(), discard };
@@ -111,33 +129,36 @@ impl Conn {
         if discard.is_done()
             && let State::Dropping { request, .. } = self.take_state()
         {
-            self.decide_again(&request, false, turn);
+            self.decide_again(&request, Wait::New, turn);
         }
         Ok(len)
     }
 
     /// Decides about a request whose head was kept.
-    pub(super) fn decide_again(&mut self, head: &[u8], gives_up: bool, turn: &mut Turn<'_>) {
+    pub(super) fn decide_again(&mut self, head: &[u8], wait: Wait, turn: &mut Turn<'_>) {
         let mut slots = Slots::new();
         match Request::parse(head, &mut slots, turn.limits) {
-            Ok(Some((request, _))) => self.decide(&request, gives_up, turn),
+            Ok(Some((request, _))) => self.decide(&request, wait, turn),
             _ => debug_assert!(false, "a head that was read once is read again"),
         }
     }
 
-    /// Decides, from the image that is published now. A file on disk that is gone is waited for
-    /// unless the connection `gives_up`.
-    fn decide(&mut self, request: &Request<'_, '_>, gives_up: bool, turn: &mut Turn<'_>) {
+    /// Decides, from the image that is published now. If a file on disk is gone, another image is
+    /// waited for as `wait` says.
+    fn decide(&mut self, request: &Request<'_, '_>, wait: Wait, turn: &mut Turn<'_>) {
         self.deadline = turn.now + turn.limits.write_timeout;
         if let Subject::Admin(answer) = turn.subject {
             return self.respond(answer(request), turn);
         }
-        match self.decide_from_site(request, gives_up, turn) {
+        match self.decide_from_site(request, wait, turn) {
             Decided::Response => {}
             Decided::HealthCheck => self.account.forget(turn.ledger),
-            Decided::AwaitSite { generation } => {
-                self.deadline = turn.now + SITE_WAIT;
-                self.state = State::AwaitingSite { request: request.head.into(), generation };
+            Decided::AwaitSite(stale) => {
+                self.deadline = match wait {
+                    Wait::Until(deadline) => deadline,
+                    Wait::New | Wait::Over(_) => turn.now + SITE_WAIT,
+                };
+                self.state = State::AwaitingSite { request: request.head.into(), stale };
             }
         }
     }
@@ -145,7 +166,7 @@ impl Conn {
     fn decide_from_site(
         &mut self,
         request: &Request<'_, '_>,
-        gives_up: bool,
+        wait: Wait,
         turn: &mut Turn<'_>,
     ) -> Decided {
         let Turn { subject, limits, endings, mode, slot, spare, .. } = turn;
@@ -175,7 +196,9 @@ impl Conn {
                 _ => {
                     let root = site.root();
                     source.disk.set(file, root, false);
-                    source.disk.accepts_another = gives_up && !source.is_compiling();
+                    // While there is no newer image, nor will be soon.
+                    source.disk.accepts_another = matches!(wait, Wait::Over(stale)
+                        if stale.generation == generation && !source.is_compiling(stale.count));
                     // The disk may not answer; meanwhile nothing is read from the image.
                     source.reader.go_offline();
                     opened = Some(source.files.open(source.disk));
@@ -192,16 +215,20 @@ impl Conn {
             }
             return match outcome {
                 Ok(file) => respond(plan.with_file(&file.stat, endings.second()), Some(file)),
-                Err(OpenError::Replaced) if gives_up => {
+                Err(OpenError::Replaced) if matches!(wait, Wait::Over(_)) => {
                     let reply = Reply::Error(Status::ServiceUnavailable);
                     respond(Plan { reply, ..plan }, None)
                 }
-                Err(OpenError::Replaced) => Decided::AwaitSite { generation },
+                Err(OpenError::Replaced) => {
+                    let count = source.board.total(Counter::StaleFiles);
+                    Decided::AwaitSite(Stale { generation, count })
+                }
                 Err(OpenError::Failed(error)) => respond(plan.without_file(site, &error), None),
             };
         }
         // Images are published faster than a file can be opened.
-        Decided::AwaitSite { generation: source.reader.generation() }
+        let (generation, board) = (source.reader.generation(), source.board);
+        Decided::AwaitSite(Stale { generation, count: board.total(Counter::StaleFiles) })
     }
 
     /// Answers what cannot be understood or waited for, and ends the connection. The request, or

@@ -69,16 +69,14 @@ pub struct SiteSource<'t> {
     pub wants_reload: &'t mut bool,
     /// What the processes know of each other.
     pub board: Scoreboard<'static>,
-    /// How many stale files were counted when a reload was last asked for.
-    pub stale_files: u64,
 }
 
 impl SiteSource<'_> {
-    /// Whether the compiler is at work, or will be: one that died, or has not noticed a stale file
-    /// yet, has its work before it.
-    pub(super) fn is_compiling(&self) -> bool {
+    /// Whether the compiler is at work, or will be: one that died, or has not scanned since so many
+    /// stale files were counted, has its work before it.
+    pub(super) fn is_compiling(&self, stale_files: u64) -> bool {
         self.board.slot(COMPILER_SLOT).waits_for_disk()
-            || self.board.compiler().scanned_stale_files() < self.stale_files
+            || self.board.compiler().scanned_stale_files() < stale_files
     }
 }
 

@@ -19,6 +19,7 @@
 use std::sync::atomic::{Ordering, fence};
 
 use super::space::PageRun;
+use crate::faults::{self, Fault, Window};
 use crate::scoreboard::{CompilerPage, Scoreboard, Slot, generation_of, index_offset};
 use crate::site::{Extent, ImageError, Site, View};
 
@@ -65,15 +66,24 @@ impl<'m> Reader<'m> {
         if self.is_online && published == self.published {
             return &self.site;
         }
+        if faults::is_on(Fault::GenerationAfterLoad) {
+            self.confirm(published);
+            faults::wait_in(Window::Adopt);
+            self.announce(published);
+            return &self.site;
+        }
         loop {
+            faults::wait_in(Window::Adopt);
             self.announce(published);
             let again = self.compiler.published();
-            if again == published {
+            if again == published || faults::is_on(Fault::NoSecondLoad) {
                 break;
             }
             published = again;
         }
-        self.confirm(published)
+        self.confirm(published);
+        faults::wait_in(Window::Read);
+        &self.site
     }
 
     /// Says which generation is about to be read; it may be read if it is still published then.

@@ -198,13 +198,13 @@ impl ReloadScheduler {
             ScanEnd::Unchanged { is_unfinished, lacks_memory } => {
                 // If the rest itself comes to nothing, it is tried again after the next scan only.
                 let is_unfinished = is_unfinished && running.reason != Reason::Rest;
-                self.leave_rest(is_unfinished, lacks_memory, pause, now);
+                self.leave_rest(is_unfinished, lacks_memory, running, pause, now);
             }
             ScanEnd::Published { is_unfinished, is_partial, lacks_memory } => {
                 if is_partial {
                     self.handle(Event::Changed, now);
                 }
-                self.leave_rest(is_unfinished, lacks_memory, pause, now);
+                self.leave_rest(is_unfinished, lacks_memory, running, pause, now);
             }
             // Changes that go on and on are waited for only so long, counted from the first; then
             // another wait begins.
@@ -227,15 +227,21 @@ impl ReloadScheduler {
         }
     }
 
-    /// Has what is left to do for the published image done by a scan of its own.
+    /// Has what is left to do for the published image done by a scan of its own: after a change
+    /// only if another one does not follow.
     fn leave_rest(
         &mut self,
         is_unfinished: bool,
         lacks_memory: bool,
+        running: Pending,
         pause: Duration,
         now: Instant,
     ) {
-        let due = if lacks_memory { now + ROOM_PAUSE.max(pause) } else { now };
+        let due = match running.reason {
+            _ if lacks_memory => now + ROOM_PAUSE.max(pause),
+            Reason::Change => now + self.pace.reload_debounce,
+            Reason::Request | Reason::Rest | Reason::IndexLoss => now,
+        };
         if is_unfinished || lacks_memory {
             self.pending.get_or_insert(Pending { since: now, due, reason: Reason::Rest });
         }

@@ -15,9 +15,10 @@ use crate::compile::{
     CompileError, Compiled, Job, Outcome, Root, Rules, SiteMemory, Unstable, compile,
 };
 use crate::config::Config;
-use crate::control::publication::in_use;
+use crate::control::publication::{InUse, in_use};
 use crate::control::reload::{Event, Pace, ReloadScheduler, Scan, ScanEnd};
 use crate::failure::Failure;
+use crate::faults::{self, Fault, Window};
 use crate::host::arena::Arena;
 use crate::host::doorbell::Doorbell;
 use crate::scoreboard::{CompilerPage, Counter, Scoreboard, Slot, index_offset, published_word};
@@ -135,6 +136,9 @@ impl<'c> Compiler<'c> {
             self.former.map_or(Duration::ZERO, |former| Duration::from_nanos(former.as_of()));
         let next = self.args.board.generation() + 1;
         self.memory.recover(self.former, next).map_err(failed("cannot read the arena"))?;
+        if faults::is_on(Fault::RestartWithoutWaiting) {
+            self.memory.release(&InUse::default());
+        }
         self.release();
         Ok(())
     }
@@ -282,6 +286,7 @@ impl<'c> Compiler<'c> {
             return Ok(ScanEnd::NoRoom);
         };
         self.memory.close().map_err(failed("cannot protect the arena"))?;
+        faults::wait_in(Window::Publish);
         self.page.publish(published_word(generation, index.offset));
         self.ring_waiting();
         let site = Site::open(self.memory.view(), index.offset);
@@ -324,9 +329,15 @@ impl<'c> Compiler<'c> {
 
     /// Releases and punches what no reader uses any more.
     fn release(&mut self) {
+        faults::wait_in(Window::Punch);
         let mut in_use = in_use(self.args.board);
         // It can be adopted at any time, even if a compiler that cannot use it has retired it.
         in_use.generations.push(self.args.board.generation());
+        if faults::is_on(Fault::ReleaseAtOnce) {
+            in_use = InUse::default();
+        } else if faults::is_on(Fault::IgnorePins) {
+            in_use.pins.clear();
+        }
         let released = self.memory.release(&in_use);
         let blocked_below = released.refusals.blocked_below.filter(|_| self.lacks_memory);
         self.page.set_blocked_below(blocked_below.unwrap_or(0));
@@ -342,6 +353,7 @@ impl<'c> Compiler<'c> {
         let line = format!("{}: {error}", config.root.display());
         let waited = Instant::now().saturating_duration_since(self.args.started);
         match error {
+            CompileError::Unstable(_) => Ok(ScanEnd::Unstable),
             CompileError::Root(_) if waited < config.wait_for_root => Ok(ScanEnd::Refused),
             CompileError::Root(_) if config.wait_for_root.is_zero() => Err(Failure::system(line)),
             _ => Err(Failure::user(line)),

@@ -35,8 +35,8 @@ pub(super) struct Link {
     /// How much the client had not taken of what the socket holds, in bytes, when that was last
     /// looked at; none if it was not since something was sent.
     untaken: Option<usize>,
-    /// What the socket may hold of the arena by reference: all that sendfile(2) has queued since
-    /// the client had acknowledged everything.
+    /// The body of which the socket may hold pages of the arena by reference: the last one that
+    /// sendfile(2) has queued a part of.
     queued: Option<Extent>,
     /// Whether it stands among the unfinished, so that it need not stand there twice.
     pub(super) is_unfinished: bool,
@@ -122,7 +122,7 @@ impl Link {
                 Want::Send(Outgoing::Arena(extent, follows)) => {
                     let sent = match arena {
                         Some(arena) => {
-                            self.queue(extent);
+                            self.queued = self.conn.unsent();
                             send_part(&self.stream, arena, extent.offset, extent.len)
                         }
                         None => {
@@ -138,6 +138,7 @@ impl Link {
                     outcome
                 }
                 Want::Send(Outgoing::Bytes(bytes, follows)) => {
+                    self.queued = None;
                     let sent = send_bytes(&self.stream, &bytes, follows);
                     self.wrote(sent, turn)
                 }
@@ -154,16 +155,12 @@ impl Link {
         Progress::Unfinished
     }
 
-    /// Takes note that the socket is about to hold pages of an extent.
-    fn queue(&mut self, extent: Extent) {
-        self.forget_acknowledged();
-        self.queued = Some(self.queued.map_or(extent, |queued| union(queued, extent)));
-    }
-
-    /// What it needs of the arena: what it has to send still, and what the socket holds.
+    /// What it needs of the arena: the body that it sends, else the one whose end the socket holds.
+    /// Of a response before that one the socket may hold pages too. They keep their bytes when they
+    /// are punched, and are no more than a send buffer; a pin over both bodies would hold back all
+    /// that lies between them.
     pub(super) fn needs(&self) -> Option<Extent> {
-        let (unsent, queued) = (self.conn.unsent(), self.queued);
-        unsent.zip(queued).map(|(unsent, queued)| union(unsent, queued)).or(unsent).or(queued)
+        self.conn.unsent().or(self.queued)
     }
 
     /// Forgets what the socket has held, if the client has acknowledged all of it.
@@ -261,11 +258,4 @@ fn send_part(stream: &TcpStream, file: impl AsFd, at: u64, len: u64) -> io::Resu
     let mut at = i64::try_from(at).map_err(io::Error::other)?;
     let len = usize::try_from(len).map_err(io::Error::other)?;
     Ok(sendfile64(stream, file, Some(&mut at), len)?)
-}
-
-/// The extent from the first byte of both to the last.
-fn union(a: Extent, b: Extent) -> Extent {
-    let offset = a.offset.min(b.offset);
-    let end = (a.offset + a.len).max(b.offset + b.len);
-    Extent { offset, len: end - offset }
 }

@@ -111,8 +111,7 @@ impl Links {
         }
     }
 
-    /// Aborts the links that need something that is not `is_current`. One that needs nothing old
-    /// may be among them, if its pin spans several extents: that keeps pages allocated too.
+    /// Aborts the links that need something that is not `is_current`.
     pub(super) fn abort_older(
         &mut self,
         is_current: impl Fn(crate::site::Extent) -> bool,

@@ -109,7 +109,6 @@ impl<'l> Worker<'l> {
             files: args.files,
             disk: DiskRequest::default(),
             wants_reload: false,
-            stale_files: 0,
             board,
             limits,
             slot,
@@ -325,7 +324,6 @@ impl<'l> Worker<'l> {
     /// Decides again about requests that wait for another image, and asks for one.
     fn on_new_site(&mut self) {
         if std::mem::take(&mut self.desk.wants_reload) {
-            self.desk.stale_files = self.desk.board.total(Counter::StaleFiles);
             self.compiler.ring();
         }
         let published = generation_of(self.desk.board.compiler().published());

@@ -55,8 +55,8 @@ struct Desk<'s> {
 impl Desk<'_> {
     fn turn(&mut self) -> Turn<'_> {
         let Self { site, limits, reader, files, disk, wants_reload, .. } = self;
-        let (board, stale_files) = (site.board(), 0);
-        let source = SiteSource { reader, files, disk, wants_reload, board, stale_files };
+        let board = site.board();
+        let source = SiteSource { reader, files, disk, wants_reload, board };
         Turn {
             subject: Subject::Site(source),
             view: site.view(),

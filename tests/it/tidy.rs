@@ -54,7 +54,7 @@ fn room(path: &str) -> &str {
 fn floor(room: &str) -> usize {
     match room {
         "sys" => 0,
-        "http" | "peer" | "config" | "failure" | "figures" => 1,
+        "http" | "peer" | "config" | "failure" | "faults" | "figures" => 1,
         "site" | "scoreboard" => 2,
         "control" | "log" | "cli" => 3,
         "compile" | "answer" | "response" | "conn" | "admin" => 4,

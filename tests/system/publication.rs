@@ -3,12 +3,12 @@
 //! and no connection is closed, moved or delayed by a reload.
 //!
 //! A ConfigMap volume is flipped while fast and slow clients check every byte that they receive.
-//! `SIM_SEED` repeats the faults of a run, `BUDGET` multiplies the generations, `SERVER_ENV` sets
-//! variables of the server.
+//! `SIM_SEED` repeats the faults of a run, `BUDGET` multiplies the generations.
 
 mod clients;
 mod content;
 mod faults;
+mod mutants;
 mod observations;
 mod processes;
 mod volume;
@@ -34,6 +34,18 @@ use self::processes::{Held, Stopped, client_ports, held, processes_named};
 use self::volume::{Pace, Volume};
 
 const WORKERS: usize = 2;
+const FLAGS: [&str; 10] = [
+    "--listen",
+    "127.0.0.1:0",
+    "--admin-listen",
+    "127.0.0.1:0",
+    "--workers",
+    "2",
+    "--memory-file-max",
+    "1MiB",
+    "--reload-debounce",
+    "5ms",
+];
 const FAST_PER_WORKER: usize = 2;
 const SLOW: usize = 30;
 /// How many generations the slowest response in memory must span.
@@ -62,10 +74,7 @@ impl Setup {
     fn new() -> Self {
         let volume = Volume::new();
         let mut command = command(volume.folder.path());
-        command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
-        command.args(["--workers", &WORKERS.to_string(), "--memory-file-max", "1MiB"]);
-        command.args(["--reload-debounce", "5ms"]);
-        command.envs(variables());
+        command.args(FLAGS);
         let tine = Tine::begin(&mut command);
         Self { volume, tine, observations: Observations::default() }
     }
@@ -199,14 +208,6 @@ impl Setup {
         });
         assert!(is_as_before(&after), "before: {before:#?}\nafter: {after:#?}");
     }
-}
-
-/// Returns the variables that are given to the server: `SERVER_ENV='NAME=VALUE NAME=VALUE'` chooses
-/// a mutant or a delay of a test build.
-fn variables() -> Vec<(String, String)> {
-    let text = std::env::var("SERVER_ENV").unwrap_or_default();
-    let pairs = text.split_ascii_whitespace().map(|pair| pair.split_once('=').expect("NAME=VALUE"));
-    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 fn assert_publication(publication: &Publication) {

@@ -17,6 +17,7 @@ use crate::scoreboard::Role;
 use super::Master;
 
 /// What a child of the master is.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is taken apart")]
 pub(in crate::process) enum ChildRole<'c> {
     Compiler(CompilerArgs<'c>, Arena),
     Worker(WorkerArgs),

@@ -17,8 +17,6 @@ pub(super) struct Desk<'l> {
     pub(super) files: OpenFiles,
     pub(super) disk: DiskRequest,
     pub(super) wants_reload: bool,
-    /// How many stale files were counted when a reload was last asked for.
-    pub(super) stale_files: u64,
     pub(super) board: Scoreboard<'static>,
     pub(super) limits: &'l Limits,
     pub(super) slot: Slot<'static>,
@@ -39,7 +37,6 @@ impl Desk<'_> {
             files,
             disk,
             wants_reload,
-            stale_files,
             board,
             limits,
             slot,
@@ -50,8 +47,8 @@ impl Desk<'_> {
             spare,
             ..
         } = self;
-        let (board, stale_files) = (*board, *stale_files);
-        let source = SiteSource { reader, files, disk, wants_reload, board, stale_files };
+        let board = *board;
+        let source = SiteSource { reader, files, disk, wants_reload, board };
         let turn = Turn {
             subject: Subject::Site(source),
             view: *view,

@@ -37,6 +37,9 @@ pub struct Pace {
     pause_max: Duration,
 }
 
+/// How long a fast client rests between its requests, at most.
+const REST_MAX: Duration = Duration::from_millis(1);
+
 pub const FAST: Pace = Pace { step: 256 * 1024, pause_max: Duration::ZERO };
 const SLOW: Pace = Pace { step: 8 * 1024, pause_max: Duration::from_millis(15) };
 
@@ -152,6 +155,8 @@ pub fn run_fast(mut connection: Connection, address: SocketAddr, observations: &
         let begun = Instant::now();
         let result = exchange(&mut connection, &files, FAST, observations, &mut rng);
         latencies.push(begun.elapsed());
+        // Clients that never rest would leave a machine of two CPUs no time to compile.
+        pass(REST_MAX.mul_f64(rng.f64()));
         if let Err(error) = result {
             observations.fail(connection.port, &error);
             match Connection::open(address) {
