@@ -31,9 +31,27 @@ pub enum Window {
     Punch,
 }
 
+/// What a test wants to know to have happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Race {
+    /// The generation of a reader held back a release.
+    HeldByGeneration,
+    /// A pin held back a release.
+    HeldByPin,
+    /// The arena had no room for all of an image.
+    LacksMemory,
+    /// A response of a former image was aborted.
+    Abort,
+    /// A body lost its pin while the socket held pages of it.
+    UnpinnedInSocket,
+}
+
 #[cfg(not(feature = "faults"))]
 mod chosen {
-    use super::{Fault, Window};
+    use super::{Fault, Race, Window};
+
+    /// Says that something has happened, which is found out only if it is to be said.
+    pub fn note(_: Race, _: impl FnOnce() -> bool) {}
 
     /// Whether this process makes a mistake.
     pub const fn is_on(_: Fault) -> bool {
@@ -50,7 +68,17 @@ mod chosen {
     use std::thread;
     use std::time::Duration;
 
-    use super::{Fault, Window};
+    use super::{Fault, Race, Window};
+
+    /// Says that something has happened, which is found out only if it is to be said: a file of
+    /// its name in the directory that `TEST_RACES` names.
+    pub fn note(race: Race, has_happened: impl FnOnce() -> bool) {
+        static DIRECTORY: OnceLock<String> = OnceLock::new();
+        let directory = DIRECTORY.get_or_init(|| variable("TEST_RACES"));
+        if !directory.is_empty() && has_happened() {
+            let _ = std::fs::write(format!("{directory}/{race:?}"), "");
+        }
+    }
 
     fn variable(name: &str) -> String {
         std::env::var(name).unwrap_or_default()
@@ -77,4 +105,4 @@ mod chosen {
     }
 }
 
-pub use chosen::{is_on, wait_in};
+pub use chosen::{is_on, note, wait_in};

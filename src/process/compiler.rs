@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::control::publication::{InUse, in_use};
 use crate::control::reload::{Event, Pace, ReloadScheduler, Scan, ScanEnd};
 use crate::failure::Failure;
-use crate::faults::{self, Fault, Window};
+use crate::faults::{self, Fault, Race, Window};
 use crate::host::arena::Arena;
 use crate::host::doorbell::Doorbell;
 use crate::scoreboard::{CompilerPage, Counter, Scoreboard, Slot, index_offset, published_word};
@@ -339,7 +339,11 @@ impl<'c> Compiler<'c> {
             in_use.pins.clear();
         }
         let released = self.memory.release(&in_use);
-        let blocked_below = released.refusals.blocked_below.filter(|_| self.lacks_memory);
+        let refusals = released.refusals;
+        faults::note(Race::HeldByGeneration, || refusals.by_generation > 0);
+        faults::note(Race::HeldByPin, || refusals.by_pin > 0);
+        faults::note(Race::LacksMemory, || self.lacks_memory);
+        let blocked_below = refusals.blocked_below.filter(|_| self.lacks_memory);
         self.page.set_blocked_below(blocked_below.unwrap_or(0));
         if self.lacks_memory && !released.punch.is_empty() {
             self.scheduler.handle(Event::Changed, Instant::now());

@@ -13,6 +13,7 @@ use nix::sys::sendfile::sendfile64;
 use nix::sys::socket::{MsgFlags, sendmsg, setsockopt, sockopt};
 
 use crate::conn::{Conn, Turn, Want};
+use crate::faults::{self, Race};
 use crate::response::{Follows, Outgoing, Slice};
 use crate::scoreboard::Ending;
 use crate::site::{Extent, FileStat};
@@ -138,7 +139,9 @@ impl Link {
                     outcome
                 }
                 Want::Send(Outgoing::Bytes(bytes, follows)) => {
-                    self.queued = None;
+                    let queued = self.queued.take();
+                    let is_queued = || queued.is_some() && self.has_untaken();
+                    faults::note(Race::UnpinnedInSocket, is_queued);
                     let sent = send_bytes(&self.stream, &bytes, follows);
                     self.wrote(sent, turn)
                 }

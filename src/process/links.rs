@@ -8,6 +8,7 @@ use slab::Slab;
 
 use crate::answer::Reply;
 use crate::conn::{Subject, Turn};
+use crate::faults::{self, Race};
 use crate::scoreboard::{Counter, Ending};
 
 use super::link::{Link, Progress};
@@ -122,6 +123,7 @@ impl Links {
             let link = &mut self.slab[key];
             if !link.pinned.is_some_and(&is_current) {
                 turn.slot.add(Counter::OldResponses, 1);
+                faults::note(Race::Abort, || true);
                 let progress = link.abort(turn);
                 self.end(key, progress, turn);
             }

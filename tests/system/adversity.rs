@@ -10,7 +10,10 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::harness::{Client, Folder, PATIENCE, PROGRAM, Tine, command, get, pass, until, within};
+use crate::harness::{
+    Answer, Client, Folder, PATIENCE, PROGRAM, Tine, command, get, pass, until, within,
+};
+use crate::injection::Injection;
 use crate::observe::metric;
 
 /// Runs a program that has to succeed.
@@ -47,6 +50,25 @@ fn without_proc_it_says_what_it_cannot_see() {
         assert_eq!(metrics.lines().any(|line| line.starts_with(name)), is_known, "{name}");
     }
     assert!(metrics.ends_with("# EOF\n"));
+}
+
+#[test]
+fn errors_of_a_disk_keep_the_former_site_in_service() {
+    let folder = Folder::new(&[("a.txt", b"0"), ("b.txt", b"0")]);
+    let tine = Tine::serve(&folder, &["--workers", "1"]);
+    for (error, state) in [("EIO", "1"), ("ESTALE", "2"), ("ENOMEM", "3")] {
+        let before = tine.get("/a.txt").text().to_owned();
+        let injection = Injection::new(tine.compiler(), &format!("read:error={error}"));
+        folder.write("a.txt", state.as_bytes());
+        // Events and doorbells are read too; the timeout of the poll finds the request.
+        tine.signal(Signal::SIGHUP);
+        tine.wait_for_line("what there was before is served on");
+        let answers = ["/a.txt", "/b.txt"].map(|path| tine.get(path));
+        assert_eq!(answers.each_ref().map(Answer::status), [200, 200], "{error}");
+        assert_eq!(answers[0].text(), before, "{error}");
+        drop(injection);
+        until("it is served", || (tine.get("/a.txt").text() == state).then_some(()));
+    }
 }
 
 /// A small disk.

@@ -149,6 +149,7 @@ fn disk_that_never_answers_stops_nothing_but_the_compiler() {
         assert_eq!(tine.get("/a.txt").text(), "a");
         assert_eq!(tine.get("/readyz").status(), 200);
     }
+    tine.wait_for_line("still reading the directory, for more than 10 s");
     // What waited is let go by an error, and a good folder is served again.
     drop(disk);
     flip(&folder.join("current"), "good");

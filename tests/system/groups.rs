@@ -72,6 +72,14 @@ impl Group {
         }
     }
 
+    /// The most memory that the send buffers of so many connections may take, in bytes: version 1
+    /// does not count them.
+    pub fn sockets_max(&self, connections: u32) -> u64 {
+        let limits = fs::read_to_string("/proc/sys/net/ipv4/tcp_wmem").unwrap();
+        let limit: u64 = limits.split_ascii_whitespace().last().unwrap().parse().unwrap();
+        if self.is_v2 { u64::from(connections) * limit } else { 0 }
+    }
+
     fn read_number(&self, v1: &str, v2: &str) -> u64 {
         let name = if self.is_v2 { v2 } else { v1 };
         fs::read_to_string(self.folder.join(name)).unwrap().trim().parse().unwrap()

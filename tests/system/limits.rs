@@ -1,14 +1,12 @@
 //! Limits of control groups, and errors of the system where no limit brings them about.
 
-use std::fs;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
 use crate::groups::Group;
 use crate::harness::{Client, Folder, PROGRAM, Tine, pass, until};
+use crate::injection::Injection;
 
 fn site() -> Folder {
     Folder::new(&[("a.txt", b"a")])
@@ -90,23 +88,13 @@ fn a_frozen_group_thaws_without_a_death() {
 fn without_buffers_for_a_connection_it_waits_and_takes_it_later() {
     let folder = site();
     let mut tine = Tine::serve(&folder, &["--workers", "1"]);
-    let worker = tine.workers()[0].to_string();
+    let worker = tine.workers()[0];
     for error in ["ENOBUFS", "ENOMEM", "ENFILE", "ECONNABORTED"] {
-        let inject = format!("inject=accept4:error={error}:when=1..3");
-        let mut tracer = Command::new("strace")
-            .args(["-qq", "-o", "/dev/null", "-e", &inject, "-p", &worker])
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        until("it is traced", || {
-            let status = fs::read_to_string(format!("/proc/{worker}/status")).unwrap();
-            (!status.contains("TracerPid:\t0\n")).then_some(())
-        });
+        let injection = Injection::new(worker, &format!("accept4:error={error}:when=1..3"));
         for _ in 0..5 {
             assert_eq!(tine.get("/a.txt").text(), "a", "{error}");
         }
-        kill(Pid::from_raw(tracer.id().cast_signed()), Signal::SIGINT).unwrap();
-        tracer.wait().unwrap();
+        drop(injection);
     }
     tine.signal(Signal::SIGTERM);
     tine.ends_well();

@@ -16,6 +16,7 @@ mod generations;
 mod groups;
 #[path = "../common/harness.rs"]
 mod harness;
+mod injection;
 mod kills;
 mod kubernetes;
 mod kustomize;

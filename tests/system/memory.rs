@@ -14,7 +14,7 @@ use fastrand::Rng;
 
 use crate::budget;
 use crate::groups::Group;
-use crate::harness::{Client, Folder, Over, PROGRAM, Tine, get, pass, until};
+use crate::harness::{Client, Folder, Over, PROGRAM, Tine, command, get, pass, until};
 use crate::observe::metric;
 use crate::versions::flip;
 
@@ -130,6 +130,109 @@ fn checkout_with_equal_content_stays_within_the_memory_of_the_live_site() {
 #[test]
 fn reload_of_one_file_among_100000_stays_within_the_memory_of_the_live_site() {
     assert_peak(100_000, 200, false);
+}
+
+#[test]
+fn responses_of_former_sites_are_reset_if_the_next_site_lacks_their_memory() {
+    const CHANGED: u8 = 5;
+    let folder = Folder::new(&[("same.bin", &[b's'; MEBIBYTE])]);
+    write_mebibytes(&folder, 0..CHANGED, b'1');
+    let mut command = command(folder.path());
+    command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--workers", "1"]);
+    command.args(["--memory-max", "8MiB", "--gzip-max", "0", "--old-response-timeout", "2s"]);
+    let tine = Tine::start(&mut command);
+    let live = metric(&tine, "tine_site_in_memory_bytes");
+    // They take nothing, so that the whole of each body is needed.
+    let paths = (0..CHANGED).map(|number| format!("/{number}.bin"));
+    let mut clients: Vec<Client> = paths
+        .chain(["/same.bin".to_owned()])
+        .map(|path| {
+            let mut client = tine.connect();
+            client.send(get(&path));
+            client
+        })
+        .collect();
+    until("all are answered", || {
+        (metric(&tine, "tine_site_memory_bytes") >= live).then_some(())?;
+        let mut byte = [0];
+        clients.iter().all(|client| client.stream.peek(&mut byte).is_ok()).then_some(())
+    });
+    // Six MiB and five more do not fit into ten.
+    write_mebibytes(&folder, 0..CHANGED, b'2');
+    until("responses are reset", || {
+        (metric(&tine, "tine_old_responses_aborted_total") == u64::from(CHANGED)).then_some(())
+    });
+    until("all files are in memory", || {
+        (metric(&tine, "tine_site_in_memory_bytes") >= live
+            && tine.get("/4.bin").body[1..].iter().all(|&byte| byte == b'2'))
+        .then_some(())
+    });
+    let same = clients.pop().unwrap().answer();
+    assert_eq!(same.body, [b's'; MEBIBYTE], "what has not changed is sent to its end");
+    for mut client in clients {
+        assert!(
+            client.rest().len() < MEBIBYTE,
+            "a response of the former site was sent to its end"
+        );
+    }
+}
+
+const SLOW_CLIENTS: u32 = 200;
+const MEBIBYTE: usize = 1 << 20;
+
+/// Writes files of 1 MiB, all of one byte but for their first one, and renames each to its place.
+fn write_mebibytes(folder: &Folder, files: std::ops::Range<u8>, byte: u8) {
+    for number in files {
+        // Each differs from all others, so that none is stored once for two.
+        let mut body = vec![byte; MEBIBYTE];
+        body[0] = b'0' + number;
+        folder.write("new", &body);
+        fs::rename(folder.join("new"), folder.join(format!("{number}.bin"))).unwrap();
+    }
+}
+
+#[test]
+fn slow_clients_beside_a_generation_each_second_stay_within_the_memory_of_the_arena() {
+    const FILES: u8 = 8;
+    const MEMORY_MAX: u64 = 16 << 20;
+    let folder = Folder::new(&[]);
+    write_mebibytes(&folder, 0..FILES, 0);
+    let group = Group::new("memory");
+    let mut command = group.command(PROGRAM);
+    command.arg(folder.path()).args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+    command.args(["--log", "off", "--workers", "2", "--memory-max", "16MiB"]);
+    let tine = Tine::start(&mut command);
+    let (is_over, whole) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (mut generations, mut most) = (0, 0);
+    thread::scope(|scope| {
+        let over = Over(&is_over);
+        for number in 0..SLOW_CLIENTS {
+            let (address, is_over, whole) = (tine.address, &is_over, &whole);
+            scope.spawn(move || {
+                pass(budget(4) * number / SLOW_CLIENTS);
+                while !is_over.load(Ordering::Relaxed) {
+                    let path = format!("/{}.bin", number % u32::from(FILES));
+                    download(address, &path, budget(4), whole);
+                }
+            });
+        }
+        while whole.load(Ordering::Relaxed) < 2 * u64::from(SLOW_CLIENTS) {
+            generations += 1;
+            write_mebibytes(&folder, 0..FILES, u8::try_from(generations % 251).unwrap());
+            pass(Duration::from_secs(1));
+            most = most.max(metric(&tine, "tine_site_memory_bytes"));
+        }
+        drop(over);
+    });
+    let index = metric(&tine, "tine_site_index_bytes");
+    let arena = MEMORY_MAX * 5 / 4 + 2 * index.next_multiple_of(1 << 16);
+    let (peak, whole) = (group.peak(), whole.into_inner());
+    println!(
+        "{generations} generations beside {whole} downloads: arena {most} of {arena}, peak {peak}"
+    );
+    assert!(generations > 5, "{generations} generations");
+    assert!(most <= arena, "{most} of {arena} bytes");
+    assert!(peak <= arena + ROOM + group.sockets_max(SLOW_CLIENTS), "{peak} bytes");
 }
 
 const SMALL_FILES: usize = 600;

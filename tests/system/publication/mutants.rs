@@ -2,6 +2,7 @@
 //! moments in which a mistake would show.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering::SeqCst;
@@ -12,7 +13,7 @@ use nix::libc;
 use nix::sys::signal::{Signal, kill};
 
 use crate::budget;
-use crate::harness::{Over, Tine};
+use crate::harness::{Folder, Over, Tine};
 
 use super::clients::{Connection, run_fast, run_slow};
 use super::observations::Observations;
@@ -59,14 +60,15 @@ fn test_build() -> PathBuf {
 /// `between` after it, until that says that it is enough or the time is over.
 fn run(
     program: &Path,
-    (fault, window): (&str, &str),
+    environment: &[(&str, &str)],
+    flags: &[&str],
     pause: Duration,
     mut between: impl FnMut(&Tine, &Observations) -> bool,
 ) -> Observations {
     let mut volume = Volume::new();
     let mut command = Command::new(program);
     command.arg(volume.folder.path()).env_clear().stdin(Stdio::null()).stdout(Stdio::null());
-    command.args(FLAGS).env("TINE_LOG", "off").env("TEST_FAULT", fault).env("TEST_WINDOW", window);
+    command.args(FLAGS).args(flags).env("TINE_LOG", "off").envs(environment.iter().copied());
     let tine = Tine::begin(&mut command);
     let (address, observations) = (tine.address, Observations::default());
     thread::scope(|scope| {
@@ -99,7 +101,8 @@ fn clients_find_each_mistake_of_a_test_build() {
     for (fault, window) in FAULTS {
         let begun = Instant::now();
         let mut killed = begun;
-        let observations = run(&program, (fault, window), PAUSE, |tine, observations| {
+        let environment = [("TEST_FAULT", fault), ("TEST_WINDOW", window)];
+        let observations = run(&program, &environment, &[], PAUSE, |tine, observations| {
             // Seldom enough to be replaced at once, after many generations.
             if fault == "RestartWithoutWaiting" && killed.elapsed() > Duration::from_secs(2) {
                 killed = Instant::now();
@@ -128,7 +131,8 @@ fn processes_killed_within_adoption_publication_and_punch_tear_nothing() {
     let program = test_build();
     for (window, comm) in WINDOWS {
         let mut kills = 0;
-        let observations = run(&program, ("none", window), PAUSE, |tine, observations| {
+        let environment = [("TEST_WINDOW", window)];
+        let observations = run(&program, &environment, &[], PAUSE, |tine, observations| {
             for pid in processes_named(tine.master(), comm) {
                 let Some(stopped) = Stopped::new(pid).filter(is_in_window) else { continue };
                 observations.doom(client_ports(pid, tine.address));
@@ -148,7 +152,29 @@ fn build_without_a_mistake_has_nothing_to_be_found() {
     let begun = Instant::now();
     let is_over = |_: &Tine, _: &Observations| begun.elapsed() > budget(20);
     // Without a pause, so that scans are put off for as long as changes can.
-    let observations = run(&program, ("none", ""), Duration::ZERO, is_over);
+    let observations = run(&program, &[], &[], Duration::ZERO, is_over);
     observations.print("no mistake");
     observations.assert_none_wrong();
+}
+
+/// What has to happen to the test build, or its clients test too little: see `tine::faults::Race`.
+const RACES: [&str; 5] =
+    ["HeldByGeneration", "HeldByPin", "LacksMemory", "Abort", "UnpinnedInSocket"];
+
+#[test]
+fn each_race_is_reached_in_an_arena_that_is_too_small_and_tears_nothing() {
+    let program = test_build();
+    let races = Folder::new(&[]);
+    // The processes are another user's.
+    fs::set_permissions(races.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let missing = || RACES.into_iter().filter(|race| !races.join(race).exists());
+    let environment = [("TEST_RACES", races.path().to_str().unwrap()), ("TEST_WINDOW", "Read=2")];
+    // Two generations just fit, and what slow clients pin does not.
+    let flags = ["--memory-max", "4MiB", "--gzip-max", "0", "--old-response-timeout", "1s"];
+    let is_enough = |_: &Tine, _: &Observations| missing().next().is_none();
+    let observations = run(&program, &environment, &flags, PAUSE, is_enough);
+    observations.print("an arena that is too small");
+    // Responses are aborted, and files for which there was no memory are gone with their tree.
+    let wrong = [&observations.older, &observations.torn].map(|counter| counter.load(SeqCst));
+    assert_eq!((wrong, missing().collect::<Vec<_>>()), ([0, 0], vec![]));
 }
