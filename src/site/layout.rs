@@ -24,7 +24,8 @@ pub(super) const MAGIC: [u8; 8] = *b"tineSite";
 /// To be raised with every change of the layout.
 pub(super) const VERSION: u32 = 1;
 
-/// Most slots that a lookup visits; the writer takes another seed if a path would lie further.
+/// Most slots that a lookup visits; the writer takes another seed, or a larger table, if a path
+/// would lie further.
 pub(super) const PROBES_MAX: u32 = 64;
 
 /// The header of an index.

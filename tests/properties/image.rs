@@ -273,3 +273,15 @@ fn path_that_is_too_long_for_the_format_is_left_out() {
     assert!(site.lookup(&too_long).is_none());
     assert_eq!(site.paths().count(), 1);
 }
+
+#[test]
+fn each_of_a_million_paths_is_found() {
+    let path = |number: u32| format!("/section-{:04}/file-{number:07}.html", number / 1000);
+    let mut draft = Draft::with_files(1);
+    (0..1_000_000).for_each(|number| draft.path(path(number).as_bytes(), 0));
+    let image = draft.finish(About::default()).unwrap();
+    let bytes = image.to_bytes();
+    let site = Site::open(View::of(&bytes), 0).unwrap();
+    assert!((0..1_000_000).all(|number| site.lookup(path(number).as_bytes()).is_some()));
+    assert!(site.lookup(path(1_000_000).as_bytes()).is_none());
+}

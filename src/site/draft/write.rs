@@ -11,8 +11,11 @@ use crate::site::layout::{
     Header, HistoryHeader, MAGIC, PROBES_MAX, Representation, Sections, Target, TextRange, VERSION,
 };
 
-/// Slots for each path: the table is two thirds full.
+/// Slots for each path: the table is two thirds full at first. A larger one has half as many again.
 const SLOTS: (u64, u64) = (3, 2);
+/// How many seeds are tried before a larger table. With a million paths in a table that is two
+/// thirds full, clusters are longer than [`PROBES_MAX`] under any seed.
+const SEEDS: u64 = 2;
 
 /// What an image says of itself.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,14 +46,12 @@ impl Draft {
     pub fn finish(self, about: About) -> Result<Finished, DraftError> {
         let count = |len: usize| u32::try_from(len).map_err(|_| DraftError::TooLarge);
         let paths = count(self.paths.len())?;
-        let slots = u64::from(paths) * SLOTS.0 / SLOTS.1 + 1;
-        let slots = count(usize::try_from(slots).map_err(|_| DraftError::TooLarge)?)?;
         // The table is not filled before all numbers fit: it reads the text.
         let (files, text) = (count(self.files.len())?, count(self.text.len())?);
         if paths.max(files) >= Target::NUMBERS || self.has_long_path {
             return Err(DraftError::TooLarge);
         }
-        let (seed, slots) = self.hash_table(slots);
+        let (seed, slots) = self.hash_table().ok_or(DraftError::TooLarge)?;
         let root = about.root.unwrap_or_default();
         let header = Header {
             magic: MAGIC,
@@ -77,16 +78,19 @@ impl Draft {
         Ok(Finished { draft: self, header, sections, slots, about })
     }
 
-    /// Fills the hash table under a seed that lets each path be found within [`PROBES_MAX`].
-    fn hash_table(&self, count: u32) -> (u64, Vec<U32>) {
-        let mut seed = 0;
+    /// Fills a hash table that is large enough, under a seed that lets each path be found within
+    /// [`PROBES_MAX`]; `None` if there is none with slots that a number can count.
+    fn hash_table(&self) -> Option<(u64, Vec<U32>)> {
+        let mut count = self.paths.len() as u64;
         loop {
-            let mut slots = vec![U32::new(0); count as usize];
-            let mut fits = (1..).zip(&self.paths);
-            if fits.all(|(number, record)| self.insert(&mut slots, seed, number, record.path)) {
-                return (seed, slots);
+            count = count * SLOTS.0 / SLOTS.1 + 1;
+            for seed in 0..SEEDS {
+                let mut slots = vec![U32::new(0); u32::try_from(count).ok()? as usize];
+                let mut fits = (1..).zip(&self.paths);
+                if fits.all(|(number, record)| self.insert(&mut slots, seed, number, record.path)) {
+                    return Some((seed, slots));
+                }
             }
-            seed += 1;
         }
     }
 
