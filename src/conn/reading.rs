@@ -11,7 +11,7 @@ use crate::http::request::{Expectation, Persistence, Request, is_head_request};
 use crate::http::status::Status;
 use crate::peer::preface::Preface;
 use crate::response::Response;
-use crate::scoreboard::{Counter, Ending};
+use crate::scoreboard::{Counter, Ending, Scoreboard};
 
 use super::account::{Account, rejection};
 use super::kept::Kept;
@@ -39,6 +39,12 @@ pub(super) struct Stale {
     pub(super) generation: u64,
     /// How many stale files were counted, this one among them.
     count: u64,
+}
+
+impl Stale {
+    fn new(generation: u64, board: Scoreboard<'_>) -> Self {
+        Self { generation, count: board.total(Counter::StaleFiles) }
+    }
 }
 
 /// Whether a request may wait for another image.
@@ -172,6 +178,11 @@ impl Conn {
         let Turn { subject, limits, endings, mode, slot, spare, .. } = turn;
         let Subject::Site(source) = subject else { return Decided::Response };
         let closes = *mode != Mode::Serving;
+        // Of the image whose files may be other ones: no newer image has come, nor will soon.
+        let outdated = match wait {
+            Wait::Over(stale) if !source.is_compiling(stale.count) => Some(stale.generation),
+            _ => None,
+        };
         let mut opened = None;
         for _ in 0..OPENS_MAX {
             let site = source.reader.adopt();
@@ -194,11 +205,7 @@ impl Conn {
             let outcome = match opened.take() {
                 Some(outcome) if source.disk.is_for(file, site.root()) => outcome,
                 _ => {
-                    let root = site.root();
-                    source.disk.set(file, root, false);
-                    // While there is no newer image, nor will be soon.
-                    source.disk.accepts_another = matches!(wait, Wait::Over(stale)
-                        if stale.generation == generation && !source.is_compiling(stale.count));
+                    source.disk.set(file, site.root(), outdated == Some(generation));
                     // The disk may not answer; meanwhile nothing is read from the image.
                     source.reader.go_offline();
                     opened = Some(source.files.open(source.disk));
@@ -220,15 +227,13 @@ impl Conn {
                     respond(Plan { reply, ..plan }, None)
                 }
                 Err(OpenError::Replaced) => {
-                    let count = source.board.total(Counter::StaleFiles);
-                    Decided::AwaitSite(Stale { generation, count })
+                    Decided::AwaitSite(Stale::new(generation, source.board))
                 }
                 Err(OpenError::Failed(error)) => respond(plan.without_file(site, &error), None),
             };
         }
         // Images are published faster than a file can be opened.
-        let (generation, board) = (source.reader.generation(), source.board);
-        Decided::AwaitSite(Stale { generation, count: board.total(Counter::StaleFiles) })
+        Decided::AwaitSite(Stale::new(source.reader.generation(), source.board))
     }
 
     /// Answers what cannot be understood or waited for, and ends the connection. The request, or

@@ -20,8 +20,8 @@ use crate::site::Pass;
 const DEBOUNCE_MAX: Duration = Duration::from_secs(5);
 /// How much longer than a scan the pause before the next one without a notice is at least.
 const RESCAN_PAUSE: u32 = 20;
-/// A change waits for as long as the last scan took, from its end, unless that was a short one: the
-/// machine and its disk are left alone for half of the time.
+/// Longest scan after which a change waits for the debounce only. After a longer one it waits for
+/// as long as that took: the machine and its disk are left alone for half of the time.
 pub const SHORT_SCAN: Duration = Duration::from_millis(100);
 /// How often a directory is scanned that has lost its index: it may be another one, in which
 /// nothing is watched.

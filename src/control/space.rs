@@ -291,6 +291,11 @@ impl Space {
         self.allocated_count += run.count;
     }
 
+    /// Whether the next packed extent is to begin on a page.
+    fn is_open(&self, page: u64) -> bool {
+        self.open.as_ref().is_some_and(|open| open.end == (page + 1) * self.page_size)
+    }
+
     fn is_packed(&self, extent: Extent) -> bool {
         extent.len <= PACKED_MAX && self.shared.contains(extent.offset / self.page_size)
     }
@@ -359,8 +364,9 @@ impl Space {
             *unreleased -= 1;
             if *unreleased == 0 {
                 self.punchable.set(PageRun { first: page, count: 1 });
-                let is_open = |open: &Range<u64>| open.end == (page + 1) * self.page_size;
-                self.open = self.open.take().filter(|open| !is_open(open));
+                if self.is_open(page) {
+                    self.open = None;
+                }
             }
         }
     }

@@ -200,7 +200,7 @@ impl<'c> Compiler<'c> {
         (self.requests, self.stale_files) = (requests, stale_files);
         let config = self.args.config;
         self.watcher.begin_walk(&self.poll, CHANGES)?;
-        self.watcher.add_way(&config.root);
+        self.watcher.add_path_to(&config.root);
         let former = self.former;
         self.memory.begin(self.args.allowance.arena_budget(former.as_ref()));
         let job = Job {

@@ -23,7 +23,7 @@ use crate::failure::Failure;
 
 use super::failed;
 
-/// Most links that the way to the root may have (path_resolution(7)).
+/// Most symbolic links on the path to the root (path_resolution(7)).
 const LINKS_MAX: usize = 40;
 
 /// What is watched.
@@ -50,7 +50,7 @@ enum Names {
     /// All that is in a directory of the site, or a file.
     All,
     /// Some names in a directory outside of the site.
-    Some(Vec<OsString>),
+    Named(Vec<OsString>),
 }
 
 impl Watcher {
@@ -99,44 +99,44 @@ impl Watcher {
         self.lack
     }
 
-    /// Watches what leads to the root: each folder that has the root, or a link on the way to it,
-    /// by the name of that.
-    pub(super) fn add_way(&mut self, root: &Path) {
+    /// Watches the path to the root: each directory that has the root or a link on the path, for
+    /// the name of that.
+    pub(super) fn add_path_to(&mut self, root: &Path) {
         let mut pending = steps(&std::path::absolute(root).unwrap_or_else(|_| root.into()));
-        let (mut folder, mut links) = (PathBuf::from("/"), 0);
+        let (mut directory, mut links) = (PathBuf::from("/"), 0);
         while let Some(step) = pending.pop() {
-            let path = folder.join(&step);
+            let path = directory.join(&step);
             match read_link(&path) {
                 Ok(target) if links < LINKS_MAX => {
                     links += 1;
-                    self.add_name(&folder, &step);
+                    self.add_name(&directory, &step);
                     if target.is_absolute() {
-                        folder = PathBuf::from("/");
+                        directory = PathBuf::from("/");
                     }
                     pending.extend(steps(&target));
                 }
-                _ if step == ".." => drop(folder.pop()),
+                _ if step == ".." => drop(directory.pop()),
                 _ => {
                     if pending.is_empty() {
-                        self.add_name(&folder, &step);
+                        self.add_name(&directory, &step);
                     }
-                    folder = path;
+                    directory = path;
                 }
             }
         }
     }
 
-    fn add_name(&mut self, folder: &Path, name: &OsStr) {
+    fn add_name(&mut self, directory: &Path, name: &OsStr) {
         let flags = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_DELETE | AddWatchFlags::IN_MOVE;
-        let Some(watch) = self.add(folder, flags) else { return };
+        let Some(watch) = self.add(directory, flags) else { return };
         match self.watched.get_mut(&watch).filter(|watched| watched.walk == self.walk) {
-            Some(Watched { names: Names::Some(names), .. }) => names.push(name.to_owned()),
+            Some(Watched { names: Names::Named(names), .. }) => names.push(name.to_owned()),
             Some(Watched { names: Names::All, .. }) => {}
-            None => self.set(watch, Names::Some(vec![name.to_owned()])),
+            None => self.set(watch, Names::Named(vec![name.to_owned()])),
         }
     }
 
-    /// Watches a folder of the site, or a file, whatever happens there.
+    /// Watches a directory of the site, or a file, for any change.
     pub(super) fn add_inside(&mut self, file: BorrowedFd<'_>) {
         let flags = AddWatchFlags::IN_CREATE
             | AddWatchFlags::IN_DELETE
@@ -151,7 +151,7 @@ impl Watcher {
         if let Some(watch) = self.add(Path::new(&path), flags) {
             self.set(watch, Names::All);
         } else if !Path::new("/proc/self/fd").exists() {
-            self.lack = Some("/proc is not there, and what is in the folder is watched by it");
+            self.lack = Some("/proc is not there, and directories are watched by its paths");
         }
     }
 
@@ -160,12 +160,12 @@ impl Watcher {
     }
 
     fn add(&mut self, path: &Path, flags: AddWatchFlags) -> Option<WatchDescriptor> {
-        // nix has no name for adding to what is watched of the same folder already.
+        // nix has no name for adding to the events of a watch that there is.
         let flags = flags | AddWatchFlags::from_bits_retain(libc::IN_MASK_ADD);
         let added = self.inotify.as_ref()?.add_watch(path, flags);
         match added {
             Ok(watch) => return Some(watch),
-            // It will be looked at again, since its folder is watched.
+            // It was removed since, as its directory's watch will say.
             Err(Errno::ENOENT) => {}
             Err(errno) => self.lack = Some(reason(errno)),
         }
@@ -189,7 +189,9 @@ impl Watcher {
         match self.watched.get(&event.wd).map(|watched| &watched.names) {
             Some(Names::All) => true,
             // An event without a name is about the directory itself, as when it is removed.
-            Some(Names::Some(names)) => event.name.as_ref().is_none_or(|name| names.contains(name)),
+            Some(Names::Named(names)) => {
+                event.name.as_ref().is_none_or(|name| names.contains(name))
+            }
             // It was removed, as the last event of a watch says.
             None => false,
         }

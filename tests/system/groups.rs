@@ -80,6 +80,17 @@ impl Group {
         if self.is_v2 { u64::from(connections) * limit } else { 0 }
     }
 
+    /// The page cache of files on disk that is counted for the group, in bytes: the kernel takes it
+    /// back before it refuses memory.
+    pub fn file_cache(&self) -> u64 {
+        let stat = fs::read_to_string(self.folder.join("memory.stat")).unwrap();
+        let value = |name: &str| {
+            let mut values = stat.lines().filter_map(|line| line.strip_prefix(name));
+            values.find_map(|value| value.strip_prefix(' ')?.parse::<u64>().ok()).unwrap()
+        };
+        value(if self.is_v2 { "file" } else { "cache" }) - value("shmem")
+    }
+
     fn read_number(&self, v1: &str, v2: &str) -> u64 {
         let name = if self.is_v2 { v2 } else { v1 };
         fs::read_to_string(self.folder.join(name)).unwrap().trim().parse().unwrap()

@@ -19,20 +19,19 @@ impl Space {
     /// falls below a quarter after their extents were moved. Open pages are not marked.
     pub fn mark_sparse(&mut self) {
         self.marked = Bitmap::default();
-        let open_end = self.open.as_ref().map(|open| open.end);
-        let is_open = |page: u64| open_end == Some((page + 1) * self.page_size);
         let mut candidates: Vec<(u32, u64)> = self
             .shared
             .runs()
             .flat_map(|run| run.first..run.end())
             .map(|page| (self.pages[index(page)].packed_bytes, page))
-            .filter(|&(bytes, page)| bytes > 0 && !is_open(page))
+            .filter(|&(bytes, page)| bytes > 0 && !self.is_open(page))
             .collect();
         candidates.sort_unstable();
         let fresh = self.own_pages + self.fresh_shared_pages();
         let mut pages = self.own_pages + self.shared_pages;
         let mut moved_bytes = 0;
         for (bytes, page) in candidates {
+            // Extents that are moved fill their new pages.
             if 4 * (pages + u64::div_ceil(moved_bytes, self.page_size)) <= 5 * fresh {
                 break;
             }

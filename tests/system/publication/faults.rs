@@ -66,6 +66,6 @@ fn stop_for(worker: Pid, time: Duration) -> bool {
 /// were listed, and the failures of exactly these are excused.
 fn kill_worker(worker: Pid, server: SocketAddr, observations: &Observations) -> bool {
     let Some(stopped) = Stopped::new(worker) else { return false };
-    observations.doom(client_ports(worker, server));
+    observations.excuse(client_ports(worker, server));
     kill(stopped.0, Signal::SIGKILL).is_ok()
 }

@@ -135,7 +135,7 @@ fn processes_killed_within_adoption_publication_and_punch_tear_nothing() {
         let observations = run(&program, &environment, &[], PAUSE, |tine, observations| {
             for pid in processes_named(tine.master(), comm) {
                 let Some(stopped) = Stopped::new(pid).filter(is_in_window) else { continue };
-                observations.doom(client_ports(pid, tine.address));
+                observations.excuse(client_ports(pid, tine.address));
                 kills += u64::from(kill(stopped.0, Signal::SIGKILL).is_ok());
             }
             kills >= KILLS

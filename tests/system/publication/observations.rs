@@ -31,7 +31,7 @@ pub struct Observations {
     /// response was complete.
     pub spanned: AtomicU64,
     /// Client ports of connections whose worker is about to be killed.
-    doomed: Mutex<HashSet<u16>>,
+    excused: Mutex<HashSet<u16>>,
     /// Generations that any client has received complete.
     seen: Mutex<BTreeSet<u64>>,
     /// File and generation of each ETag.
@@ -123,15 +123,15 @@ impl Observations {
 
     /// Counts a connection that ended early.
     pub fn fail(&self, port: u16, error: &std::io::Error) {
-        match self.doomed.lock().unwrap().remove(&port) {
+        match self.excused.lock().unwrap().remove(&port) {
             true => drop(self.killed.fetch_add(1, SeqCst)),
             false => self.count(&self.failures, || format!("connection of port {port}: {error}")),
         }
     }
 
     /// Expects connections to end, since their worker is killed.
-    pub fn doom(&self, ports: impl IntoIterator<Item = u16>) {
-        self.doomed.lock().unwrap().extend(ports);
+    pub fn excuse(&self, ports: impl IntoIterator<Item = u16>) {
+        self.excused.lock().unwrap().extend(ports);
     }
 
     fn count(&self, counter: &AtomicU64, describe: impl FnOnce() -> String) {
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn failure_is_excused_once_and_only_for_connections_of_a_killed_worker() {
         let observations = Observations::default();
-        observations.doom([1]);
+        observations.excuse([1]);
         for port in [1, 1, 2] {
             observations.fail(port, &std::io::ErrorKind::ConnectionReset.into());
         }
